@@ -1,0 +1,1 @@
+"""The experiment: one module a DAG stage; `core` holds what they share."""

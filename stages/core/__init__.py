@@ -1,0 +1,1 @@
+"""What the stages share. Nothing in here imports a stage."""

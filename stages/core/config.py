@@ -1,0 +1,135 @@
+"""Settings that several stages read, and their validation."""
+
+import json
+from typing import Annotated, Any, Literal, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from stages.core.errors import InputError
+
+STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+ModelName = Literal["teacher", "student"]
+T = TypeVar("T")
+
+
+@dataclass(config=STRICT)
+class PackageSource:
+    """A directory or an archive inside a wheel or sdist of a package registry."""
+
+    kind: Literal["package"]
+    watch: str
+    requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    member: str
+
+
+@dataclass(config=STRICT)
+class HubSource:
+    """Files of a Hugging Face Hub repository at one commit."""
+
+    kind: Literal["hub"]
+    watch: str
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    files: Annotated[list[str], Field(min_length=1)]
+
+
+@dataclass(config=STRICT)
+class LocalSource:
+    """A file or directory on this machine."""
+
+    kind: Literal["local"]
+    watch: str
+    path: Annotated[str, Field(min_length=1)]
+
+
+Source = Annotated[PackageSource | HubSource | LocalSource, Field(discriminator="kind")]
+
+
+@dataclass(config=STRICT)
+class ModelConfig:
+    """The pretrained encoder."""
+
+    max_length: Annotated[int, Field(ge=8, le=512)]
+    source: Source
+
+
+@dataclass(config=STRICT)
+class Files:
+    """File name patterns of each split; train takes what no other split claims."""
+
+    train: Annotated[list[str], Field(min_length=1)]
+    validation: list[str]
+    test: list[str]
+    transfer: list[str]
+
+
+@dataclass(config=STRICT)
+class DataConfig:
+    """The labelled text, how to read it and how to split it."""
+
+    source: Source
+    files: Files
+    columns: list[str] | None
+    text: str
+    label: str
+    label_names: Annotated[list[str], Field(min_length=2)] | None
+    rating_threshold: Annotated[float, Field(ge=0)] | None
+    validation_share: Share
+    test_share: Share
+    max_texts: Count | None
+    seed: Seed
+
+    def __post_init__(self) -> None:
+        """Check what no single key can tell."""
+        if self.rating_threshold is not None and len(self.label_names or ()) != 2:
+            raise ValueError("rating_threshold needs two label_names: below zero, above zero")
+        if not self.files.validation and self.validation_share == 0:
+            raise ValueError("give files.validation, or a validation_share above 0")
+        if not self.files.test and self.test_share == 0:
+            raise ValueError("give files.test, or a test_share above 0")
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share and test_share leave nothing to train on")
+
+
+def parse(config: DictConfig, schema: type[T]) -> T:
+    """Return the sections of `config` that `schema` has as fields, as a validated `schema`.
+
+    Raises:
+        InputError: names each offending key, its value and what is allowed.
+    """
+    fields = schema.__dataclass_fields__  # type: ignore[attr-defined]
+    try:
+        values = {name: _plain(config, name) for name in fields}
+    except OmegaConfBaseException as error:
+        raise InputError(str(error).splitlines()[0]) from error
+    try:
+        return TypeAdapter(schema).validate_json(json.dumps(values))
+    except ValidationError as error:
+        problems = [_describe(problem) for problem in error.errors(include_url=False)]
+        raise InputError("; ".join(problems)) from error
+
+
+def _plain(config: DictConfig, name: str) -> Any:
+    value = config.get(name)
+    if OmegaConf.is_config(value):
+        return OmegaConf.to_container(value, resolve=True)
+    return value
+
+
+def _describe(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"{key} is not set"
+    if problem["input"] == "???":
+        return f"{key} is not set ({problem['msg']}); add {key}=… to the command"
+    if problem["type"] == "unexpected_keyword_argument":
+        return f"{key} is not a known setting"
+    return f"{key} = {problem['input']!r}: {problem['msg']}"

