@@ -51,20 +51,18 @@ class Config:
 def run(config: Config) -> str:
     """Write the student's checkpoint and its learning curve, reports/distill.csv."""
     set_seed(config.seed)
-    teacher = AutoModelForSequenceClassification.from_pretrained(
-        variant_directory("teacher_pytorch")
-    ).eval()
-    teacher_tokenizer = AutoTokenizer.from_pretrained(variant_directory("teacher_pytorch"))
-    # A DistilBERT knows no token types.
+    directory = variant_directory("teacher_pytorch")
+    teacher = AutoModelForSequenceClassification.from_pretrained(directory).eval()
+    # A DistilBERT knows no token types, and to the teacher zeros are what they default to.
     tokenizer = AutoTokenizer.from_pretrained(
-        variant_directory("teacher_pytorch"), model_input_names=["input_ids", "attention_mask"]
+        directory, model_input_names=["input_ids", "attention_mask"]
     )
     student = build_student(config.student, teacher)
-    corpus = load_corpus()
-    lessons = tokenize(corpus, tokenizer, config.model.max_length)
+    lessons = tokenize(load_corpus(), tokenizer, config.model.max_length)
     if config.distill.label_weight < 1:
-        questions = tokenize(corpus, teacher_tokenizer, config.model.max_length)
-        lessons["train"] = with_teacher(lessons, questions, teacher, teacher_tokenizer, config)
+        texts = with_transfer(lessons)
+        logits = teacher_logits(teacher, tokenizer, texts, bf16_wanted(config.distill.bf16))
+        lessons["train"] = texts.add_column("teacher_logits", logits.tolist())
     curve = train(
         student,
         tokenizer,
@@ -81,24 +79,13 @@ def run(config: Config) -> str:
     return f"{variant_directory('student_pytorch')} with a validation accuracy of {best:.4f}"
 
 
-def with_teacher(
-    lessons: DatasetDict,
-    questions: DatasetDict,
-    teacher: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    config: Config,
-) -> Dataset:
-    """Return the train and transfer texts of `lessons` with the teacher's logits beside them."""
-    asked = concatenate_datasets(
-        [questions["train"].remove_columns("label"), questions["transfer"]]
-    )
-    logits = teacher_logits(teacher, tokenizer, asked, bf16_wanted(config.distill.bf16))
-    labelled = lessons["train"].cast_column("label", Value("int64"))
-    unlabelled = lessons["transfer"].add_column(
-        "label", np.full(lessons["transfer"].num_rows, UNLABELLED)
-    )
-    texts = concatenate_datasets([labelled, unlabelled])
-    return texts.add_column("teacher_logits", logits.tolist())
+def with_transfer(corpus: DatasetDict) -> Dataset:
+    """Return the train texts, then the transfer texts with a label that the loss leaves out."""
+    train_texts = corpus["train"].cast_column("label", Value("int64"))
+    if "transfer" not in corpus:
+        return train_texts
+    unlabelled = np.full(corpus["transfer"].num_rows, UNLABELLED)
+    return concatenate_datasets([train_texts, corpus["transfer"].add_column("label", unlabelled)])
 
 
 def teacher_logits(
@@ -108,6 +95,7 @@ def teacher_logits(
 
     Computed once, in batches of like length, and used in every epoch.
     """
+    texts = texts.remove_columns("label")
     order = np.argsort([len(ids) for ids in texts["input_ids"]])
     collate = DataCollatorWithPadding(tokenizer)
     logits = np.empty((len(texts), teacher.config.num_labels), dtype=np.float32)

@@ -197,10 +197,12 @@ def check(table: pd.DataFrame, names: list[str]) -> None:
 
 
 def to_datasets(table: pd.DataFrame, names: list[str]) -> DatasetDict:
-    """Return train, validation and test with text and label, and transfer with text."""
+    """Return train, validation and test (text, label) and, if there is any, transfer (text)."""
     corpus = {}
     for name in ("train", "validation", "test", "transfer"):
         rows = table[table["split"] == name]
+        if rows.empty:
+            continue
         columns = {"text": rows["text"].tolist()}
         features = {"text": Value("string")}
         if name != "transfer":
@@ -215,13 +217,11 @@ def describe(corpus: DatasetDict, max_length: int) -> dict[str, dict[str, float]
     tokenizer = AutoTokenizer.from_pretrained(ENCODER)
     statistics = {}
     for name, dataset in corpus.items():
+        lengths = pd.Series([len(ids) for ids in tokenizer(dataset["text"][:])["input_ids"]])
         row: dict[str, float] = {"rows": dataset.num_rows}
-        if dataset.num_rows:
-            lengths = pd.Series([len(ids) for ids in tokenizer(dataset["text"][:])["input_ids"]])
-            for q in (50, 95, 99):
-                row[f"tokens_p{q}"] = int(lengths.quantile(q / 100))
-            row["tokens_max"] = int(lengths.max())
-            row["cut_share"] = round(float((lengths > max_length).mean()), 4)
+        row |= {f"tokens_p{q}": int(lengths.quantile(q / 100)) for q in (50, 95, 99)}
+        row["tokens_max"] = int(lengths.max())
+        row["cut_share"] = round(float((lengths > max_length).mean()), 4)
         if "label" in dataset.features:
             labels = dataset.features["label"].names
             shares = pd.Series(dataset["label"][:]).value_counts(normalize=True)

@@ -76,11 +76,10 @@ def quantizable(model: Path, settings: QuantizeConfig) -> int:
         missing = [item for item in wanted if item not in known]
         if missing:
             raise InputError(f"quantize.{key} names {', '.join(missing)}, which the model lacks")
-    if settings.op_types is not None and "MatMul" not in settings.op_types:
-        return 0
+    products = {"MatMul", "Gemm"} & (types if settings.op_types is None else set(settings.op_types))
     constants = {tensor.name for tensor in graph.initializer}
     return sum(
-        node.op_type == "MatMul" and node.input[1] in constants
+        node.op_type in products and node.input[1] in constants
         for node in graph.node
         if node.name not in settings.exclude_nodes
     )

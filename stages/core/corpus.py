@@ -50,7 +50,7 @@ def read_table(path: Path, columns: list[str] | None) -> pd.DataFrame:
 
 
 def load_corpus() -> DatasetDict:
-    """Return the prepared corpus: train, validation, test (text, label) and transfer (text)."""
+    """Return the prepared corpus: train, validation, test (text, label), maybe transfer (text)."""
     if not CORPUS.exists():
         raise InputError(f"no {CORPUS}; make it with: dvc repro prepare")
     return load_from_disk(str(CORPUS))

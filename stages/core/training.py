@@ -35,14 +35,18 @@ class TrainingConfig:
     bf16: Literal["auto", "on", "off"]
 
 
+def cpu_has_bf16() -> bool:
+    """Tell whether this CPU has bfloat16 instructions, rather than PyTorch emulating them."""
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def bf16_wanted(setting: str) -> bool:
     """Tell whether to train under bfloat16 autocast.
 
     Raises:
-        InputError: it is demanded of a CPU without bfloat16 instructions, where it is emulated,
-            many times slower.
+        InputError: it is demanded of a CPU without such instructions, where it is far slower.
     """
-    supported = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    supported = cpu_has_bf16()
     if setting == "on" and not supported:
         raise InputError("bf16 = on, but this CPU has no bfloat16 instructions; use auto or off")
     return setting != "off" and supported
@@ -96,6 +100,7 @@ def train(
             dataloader_pin_memory=False,
             report_to="none",
             use_cpu=True,
+            remove_unused_columns=False,
         )
         trainer = trainer_class(
             model=model,

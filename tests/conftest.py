@@ -1,0 +1,144 @@
+"""The real config, composed and shrunk, and a whole experiment on a toy encoder and toy texts."""
+
+import importlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+from stages.core.app import CONF
+from stages.core.config import parse
+from stages.core.layout import VARIANTS
+
+GOOD, BAD = ("good", "great", "fine", "lovely"), ("bad", "awful", "poor", "dull")
+FILLERS = ("a", "the", "film", "plot", "very", "quite", "and", "was", "it", "music", "story")
+
+STEPS = [
+    ("machine",),
+    ("fetch", "fetch.item=encoder"),
+    ("fetch", "fetch.item=corpus"),
+    ("prepare",),
+    ("finetune",),
+    ("distill",),
+    *(("export", f"export.model={model}") for model in ("teacher", "student")),
+    *(("quantize", f"quantize.model={model}") for model in ("teacher", "student")),
+    *(("evaluate", f"evaluate.variant={variant}") for variant in VARIANTS),
+    ("benchmark",),
+    ("report",),
+]
+
+
+def composed(*overrides: str) -> DictConfig:
+    """Return the composition of conf/ with `overrides`."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", overrides=list(overrides))
+
+
+def run_stage(stage: str, *overrides: str) -> str:
+    """Run a stage in process, in the current directory, on the composed config."""
+    module = importlib.import_module(f"stages.{stage}")
+    return module.run(parse(composed(*overrides), module.Config))
+
+
+def make_encoder(directory: Path) -> Path:
+    """Write a BERT of three tiny layers with a tokenizer that knows the toy words."""
+    directory.mkdir(parents=True)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *FILLERS]
+    (directory / "vocab.txt").write_text("\n".join(words) + "\n")
+    BertTokenizerFast(str(directory / "vocab.txt")).save_pretrained(directory)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.1,
+    )
+    BertModel(config).save_pretrained(directory)
+    return directory
+
+
+def make_texts(rows: int, seed: int = 0) -> pd.DataFrame:
+    """Return distinct toy texts whose label some of their words tell."""
+    random = np.random.default_rng(seed)
+    seen: dict[str, str] = {}
+    while len(seen) < rows:
+        label = ("negative", "positive")[len(seen) % 2]
+        telling = random.choice(GOOD if label == "positive" else BAD, 3)
+        words = [*telling, *random.choice(FILLERS, random.integers(3, 9))]
+        seen.setdefault(" ".join(random.permutation(words)), label)
+    return pd.DataFrame({"text": seen.keys(), "label": seen.values()})
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with encoder/ and texts/ (train.csv, unlabelled.csv)."""
+    directory = tmp_path_factory.mktemp("sources")
+    make_encoder(directory / "encoder")
+    (directory / "texts").mkdir()
+    make_texts(240).to_csv(directory / "texts" / "train.csv", index=False)
+    unlabelled = make_texts(60, seed=1)[["text"]]
+    unlabelled.to_csv(directory / "texts" / "unlabelled.csv", index=False)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def tiny(sources: Path) -> list[str]:
+    """Return the overrides that shrink the real config to the toy experiment."""
+    return [
+        "model=local",
+        f"model.source.path={sources / 'encoder'}",
+        "model.max_length=32",
+        "data=local",
+        f"data.source.path={sources / 'texts'}",
+        "data.files.transfer=[unlabelled.csv]",
+        "finetune.epochs=3",
+        "finetune.learning_rate=3e-3",
+        "finetune.batch_size=8",
+        "distill.epochs=2",
+        "distill.learning_rate=3e-3",
+        "student.n_layers=2",
+        "benchmark.threads=1",
+        "benchmark.rounds=2",
+        "benchmark.calls=5",
+        "benchmark.warmup=1",
+    ]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Path:
+    """Return the directory of an experiment that every stage has run in."""
+    directory = tmp_path_factory.mktemp("experiment")
+    (directory / "dvc.yaml").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)
+        for stage, *overrides in STEPS:
+            run_stage(stage, *tiny, *overrides)
+    return directory
+
+
+@pytest.fixture
+def project(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: list[str]
+) -> Callable[..., Any]:
+    """Enter a copy of the finished experiment; return what runs a stage in it."""
+    copy = tmp_path / "project"
+    shutil.copytree(finished, copy)
+    monkeypatch.chdir(copy)
+    return lambda stage, *overrides: run_stage(stage, *tiny, *overrides)
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: list[str]) -> Callable[..., Any]:
+    """Enter an empty project; return what runs a stage in it."""
+    (tmp_path / "dvc.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    return lambda stage, *overrides: run_stage(stage, *tiny, *overrides)

@@ -1,0 +1,35 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from stages.core.files import whole_directory, whole_file, write_json
+
+
+def test_a_directory_replaces_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old.txt").touch()
+    with whole_directory(target) as directory:
+        (directory / "new.txt").write_text("new")
+    assert [path.name for path in target.iterdir()] == ["new.txt"]
+
+
+def test_a_failure_keeps_the_old_directory_and_leaves_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old.txt").touch()
+    with pytest.raises(KeyError), whole_directory(target) as directory:
+        (directory / "half.txt").touch()
+        raise KeyError
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "old.txt"]
+
+
+def test_a_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "metrics.json"
+    write_json(target, {"accuracy": 1})
+    with pytest.raises(KeyError), whole_file(target) as part:
+        part.write_text("half")
+        raise KeyError
+    assert json.loads(target.read_text()) == {"accuracy": 1}
+    assert list(tmp_path.iterdir()) == [target]

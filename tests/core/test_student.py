@@ -1,0 +1,108 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertModel,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
+
+from stages.core.errors import InputError
+from stages.core.student import StudentConfig, build_student
+from tests.conftest import composed
+
+SHAPE = {
+    "vocab_size": 30,
+    "hidden_size": 16,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 20,
+    "num_labels": 3,
+}
+
+
+def teacher() -> BertForSequenceClassification:
+    model = BertForSequenceClassification(BertConfig(**SHAPE)).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def student_config(**changes: object) -> StudentConfig:
+    return StudentConfig(**{**composed().student, **changes})
+
+
+def test_a_student_of_all_layers_has_the_teachers_hidden_states() -> None:
+    """Holds the copied embeddings, token type and every part of a layer to account at once."""
+    model = teacher()
+    student = build_student(student_config(n_layers=6), model).eval()
+    ids = torch.randint(30, (2, 9))
+    with torch.no_grad():
+        expected = model.bert(ids).last_hidden_state
+        found = student.distilbert(ids).last_hidden_state
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("n_layers", "chosen", "expected"),
+    [(1, None, [0]), (2, None, [0, 5]), (4, None, [0, 2, 3, 5]), (2, [4, 1], [4, 1])],
+)
+def test_layers_are_spaced_evenly_or_as_told(
+    n_layers: int, chosen: list[int] | None, expected: list[int]
+) -> None:
+    model = teacher()
+    student = build_student(student_config(n_layers=n_layers, teacher_layers=chosen), model)
+    for index, layer in zip(expected, student.distilbert.transformer.layer, strict=True):
+        theirs = model.bert.encoder.layer[index].output.dense.weight
+        assert torch.equal(layer.ffn.lin2.weight, theirs)
+
+
+def test_a_student_from_scratch_has_its_own_width_and_the_teachers_labels() -> None:
+    config = student_config(init="scratch", dim=8, n_heads=4, hidden_dim=24, n_layers=2)
+    student = build_student(config, teacher())
+    assert student.config.num_labels == 3
+    assert student(torch.randint(30, (2, 9))).logits.shape == (2, 3)
+    assert student.distilbert.transformer.layer[1].ffn.lin1.weight.shape == (24, 8)
+
+
+def test_the_posts_student_has_28_8_million_parameters() -> None:
+    config = StudentConfig(**composed("student=distilbert-4l").student)
+    bert_base = BertForSequenceClassification(BertConfig())
+    count = sum(parameter.numel() for parameter in build_student(config, bert_base).parameters())
+    assert count == pytest.approx(28.8e6, rel=0.01)
+
+
+def test_a_student_from_a_checkpoint_has_its_weights(tmp_path: Path) -> None:
+    shape = {"vocab_size": 30, "n_layers": 2, "dim": 8, "n_heads": 2, "hidden_dim": 16}
+    source = DistilBertModel(DistilBertConfig(**shape, max_position_embeddings=20))
+    source.save_pretrained(tmp_path)
+    config = student_config(init=str(tmp_path), n_layers=2, dim=8, n_heads=2, hidden_dim=16)
+    student = build_student(config, teacher())
+    for name, weights in source.state_dict().items():
+        assert torch.equal(student.distilbert.state_dict()[name], weights)
+
+
+def roberta() -> RobertaForSequenceClassification:
+    return RobertaForSequenceClassification(RobertaConfig(**SHAPE))
+
+
+@pytest.mark.parametrize(
+    ("make", "changes", "message"),
+    [
+        (teacher, {"dim": 8}, r"needs the teacher's width.*student.init=scratch"),
+        (teacher, {"n_heads": 3}, "student.dim = 16 is not a multiple of student.n_heads = 3"),
+        (teacher, {"n_layers": 7}, "the teacher has 0 to 5"),
+        (teacher, {"n_layers": 2, "teacher_layers": [0, 6]}, r"\[0, 6\]; the teacher has 0 to 5"),
+        (teacher, {"init": "nowhere"}, "student.init = 'nowhere' is no checkpoint"),
+        (roberta, {}, "the teacher is a roberta; use student.init=scratch"),
+    ],
+)
+def test_a_shape_that_does_not_fit_is_named(make, changes: dict, message: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InputError, match=message):
+        build_student(student_config(**changes), make())

@@ -1,0 +1,48 @@
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.core.corpus import load_corpus
+from stages.core.errors import InputError
+from stages.core.inference import encode, load_classifier, load_tokenizer
+from stages.core.layout import EVALUATION, VARIANTS, variant_directory
+from stages.evaluate import score
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_predictions_are_kept_and_score_as_told(project: Callable, variant: str) -> None:
+    predictions = pd.read_parquet(EVALUATION / variant / "predictions.parquet")
+    scores = json.loads((EVALUATION / variant / "scores.json").read_text())
+    corpus = load_corpus()
+    for split in ("validation", "test"):
+        rows = predictions[predictions["split"] == split]
+        assert rows["label"].tolist() == corpus[split]["label"][:]
+        assert scores[split]["accuracy"] == pytest.approx(
+            (rows["predicted"] == rows["label"]).mean(), abs=1e-6
+        )
+    assert scores["test"]["accuracy"] > 0.9
+
+
+def test_every_text_is_a_request_of_its_own(project: Callable) -> None:
+    directory = variant_directory("student_int8")
+    classifier, tokenizer = load_classifier(directory), load_tokenizer(directory)
+    predictions = pd.read_parquet(EVALUATION / "student_int8" / "predictions.parquet")
+    logits = predictions.loc[
+        predictions["split"] == "test", ["logit_negative", "logit_positive"]
+    ].to_numpy()
+    for row, text in enumerate(load_corpus()["test"]["text"][:5]):
+        alone = classifier.logits(encode(tokenizer, [text], 32))[0]
+        np.testing.assert_allclose(logits[row], alone, atol=1e-6)
+
+
+def test_scores_of_known_predictions() -> None:
+    table = pd.DataFrame({"label": [0, 0, 0, 1], "predicted": [0, 0, 1, 1]})
+    assert score(table) == {"accuracy": 0.75, "macro_f1": round((0.8 + 2 / 3) / 2, 6)}
+
+
+def test_a_variant_that_was_not_made_is_named(empty: Callable) -> None:
+    with pytest.raises(InputError, match="no model in data/models/student/int8; make it with"):
+        empty("evaluate", "evaluate.variant=student_int8")

@@ -1,0 +1,34 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from stages.core.corpus import load_corpus
+from stages.core.errors import InputError
+from stages.core.inference import encode, load_classifier, load_tokenizer
+from stages.core.layout import variant_directory
+
+
+@pytest.mark.parametrize("model", ["teacher", "student"])
+def test_the_logits_equal_pytorchs_on_every_text_and_in_a_batch(
+    project: Callable, model: str
+) -> None:
+    checkpoint, exported = (variant_directory(f"{model}_{form}") for form in ("pytorch", "onnx"))
+    pytorch, onnx = load_classifier(checkpoint), load_classifier(exported)
+    tokenizer = load_tokenizer(exported)
+    texts = load_corpus()["test"]["text"][:]
+    for batch in ([text] for text in texts):
+        inputs = encode(tokenizer, batch, 32)
+        np.testing.assert_allclose(onnx.logits(inputs), pytorch.logits(inputs), atol=1e-5)
+    inputs = encode(tokenizer, texts, 32)
+    np.testing.assert_allclose(onnx.logits(inputs), pytorch.logits(inputs), atol=1e-5)
+
+
+def test_a_difference_above_the_tolerance_fails_and_keeps_the_old_export(
+    project: Callable,
+) -> None:
+    target = variant_directory("teacher_onnx") / "model.onnx"
+    before = target.read_bytes()
+    with pytest.raises(InputError, match=r"differ from PyTorch's by .* export.tolerance = 1e-12"):
+        project("export", "export.model=teacher", "export.tolerance=1e-12")
+    assert target.read_bytes() == before

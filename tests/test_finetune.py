@@ -1,0 +1,86 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from stages.core.errors import InputError
+from stages.core.layout import variant_directory
+from stages.core.training import bf16_wanted
+
+TEACHER = variant_directory("teacher_pytorch")
+
+
+def weights(directory: Path) -> bytes:
+    return (directory / "model.safetensors").read_bytes()
+
+
+def test_the_teacher_has_learnt_and_kept_its_best_epoch(project: Callable) -> None:
+    curve = pd.read_csv("reports/finetune.csv")
+    assert curve["epoch"].tolist() == list(range(1, len(curve) + 1))
+    assert curve["train_loss"].iloc[-1] < curve["train_loss"].iloc[0]
+    assert curve["validation_accuracy"].max() > 0.9
+    model = AutoModelForSequenceClassification.from_pretrained(TEACHER)
+    assert model.config.id2label == {0: "negative", 1: "positive"}
+
+
+def test_no_pickle_is_published(project: Callable) -> None:
+    names = {path.name for path in TEACHER.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
+
+
+def test_the_same_seed_gives_the_same_weights(project: Callable) -> None:
+    first = weights(TEACHER)
+    project("finetune")
+    assert weights(TEACHER) == first
+    project("finetune", "seed=14")
+    assert weights(TEACHER) != first
+
+
+def test_a_fine_tuned_checkpoint_can_be_kept(project: Callable, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    TEACHER.rename(mine)
+    overrides = [f"model.source.path={mine}", "finetune.epochs=0"]
+    project("fetch", "fetch.item=encoder", *overrides)
+    assert "kept as it came" in project("finetune", *overrides)
+    kept = AutoModelForSequenceClassification.from_pretrained(TEACHER).state_dict()
+    source = AutoModelForSequenceClassification.from_pretrained(mine).state_dict()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in source.items())
+    AutoTokenizer.from_pretrained(TEACHER)
+
+
+def test_a_checkpoint_without_a_head_is_not_kept(project: Callable) -> None:
+    with pytest.raises(InputError, match=r"no classification head; set finetune.epochs"):
+        project("finetune", "finetune.epochs=0")
+
+
+def test_a_checkpoint_for_other_labels_is_not_kept(project: Callable, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    model = AutoModelForSequenceClassification.from_pretrained(TEACHER)
+    model.config.id2label = {0: "positive", 1: "negative"}
+    model.save_pretrained(mine)
+    AutoTokenizer.from_pretrained(TEACHER).save_pretrained(mine)
+    overrides = [f"model.source.path={mine}", "finetune.epochs=0"]
+    project("fetch", "fetch.item=encoder", *overrides)
+    with pytest.raises(InputError, match=r"set data.label_names to the classifier's"):
+        project("finetune", *overrides)
+
+
+@pytest.mark.parametrize(
+    ("setting", "supported", "wanted"),
+    [("auto", True, True), ("auto", False, False), ("off", True, False), ("on", True, True)],
+)
+def test_bf16_follows_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, setting: str, supported: bool, wanted: bool
+) -> None:
+    monkeypatch.setattr("stages.core.training.cpu_has_bf16", lambda: supported)
+    assert bf16_wanted(setting) is wanted
+
+
+def test_bf16_is_refused_where_it_would_be_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.core.training.cpu_has_bf16", lambda: False)
+    with pytest.raises(InputError, match="no bfloat16 instructions; use auto or off"):
+        bf16_wanted("on")

@@ -1,0 +1,87 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+from optimum.onnxruntime import ORTModelForSequenceClassification
+from transformers import AutoTokenizer, pipeline
+
+from stages import quantize
+from stages.core.corpus import load_corpus
+from stages.core.errors import InputError
+from stages.core.layout import variant_directory
+
+INT8 = variant_directory("teacher_int8")
+PRODUCTS = 3 * 6 + 2  # six a layer, pooler and classifier
+
+
+def node_counts(file: Path) -> dict[str, int]:
+    types = [node.op_type for node in onnx.load(file).graph.node]
+    return {name: types.count(name) for name in set(types)}
+
+
+def test_every_product_by_weights_is_an_integer_one(project: Callable) -> None:
+    before = node_counts(variant_directory("teacher_onnx") / "model.onnx")
+    after = node_counts(INT8 / "model.onnx")
+    assert after["MatMulInteger"] == PRODUCTS
+    assert before["MatMul"] + before["Gemm"] - PRODUCTS == after["MatMul"] == 3 * 2  # attention's
+    assert quantize.integer_products(INT8 / "model.onnx") == PRODUCTS
+
+
+def test_the_directory_is_complete(project: Callable) -> None:
+    """It loads in optimum and in a transformers pipeline, and classifies right."""
+    model = ORTModelForSequenceClassification.from_pretrained(INT8)
+    classify = pipeline(
+        "text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(INT8)
+    )
+    test = load_corpus()["test"]
+    names = test.features["label"].names
+    found = [answer["label"] for answer in classify(test["text"][:])]
+    right = [names[label] == answer for label, answer in zip(test["label"], found, strict=True)]
+    assert sum(right) / len(right) > 0.9
+
+
+def test_excluded_nodes_and_types_stay_fp32(project: Callable) -> None:
+    graph = onnx.load(variant_directory("teacher_onnx") / "model.onnx").graph
+    product = next(n.name for n in graph.node if n.op_type == "MatMul" and "query" in n.name)
+    project("quantize", "quantize.model=teacher", f"quantize.exclude_nodes=[{product}]")
+    assert node_counts(INT8 / "model.onnx")["MatMulInteger"] == PRODUCTS - 1
+    project("quantize", "quantize.model=teacher", "quantize.op_types=[MatMul]")
+    assert node_counts(INT8 / "model.onnx")["MatMulInteger"] == PRODUCTS - 2
+
+
+def test_per_channel_gives_every_output_its_scale(project: Callable) -> None:
+    def largest_scale() -> int:
+        tensors = onnx.load(INT8 / "model.onnx").graph.initializer
+        return max(
+            tensor.dims[0] for tensor in tensors if tensor.name.endswith("_scale") if tensor.dims
+        )
+
+    project("quantize", "quantize=dynamic-per-channel", "quantize.model=teacher")
+    assert largest_scale() == 64
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("quantize.exclude_nodes=[nothing]", "exclude_nodes names nothing, which the model lacks"),
+        ("quantize.op_types=[Conv]", "op_types names Conv, which the model lacks"),
+    ],
+)
+def test_what_the_model_lacks_is_named(project: Callable, override: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        project("quantize", "quantize.model=teacher", override)
+
+
+def test_products_that_stay_fp32_fail_the_check(
+    project: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (INT8 / "model.onnx").read_bytes()
+
+    def copy(model_input: Path, model_output: Path, **_: object) -> None:
+        model_output.write_bytes(model_input.read_bytes())
+
+    monkeypatch.setattr(quantize, "quantize_dynamic", copy)
+    with pytest.raises(InputError, match=f"0 of the teacher's .*{PRODUCTS} should have"):
+        project("quantize", "quantize.model=teacher")
+    assert (INT8 / "model.onnx").read_bytes() == before
