@@ -1,13 +1,19 @@
 """Fine-tune the encoder into the teacher, or take over a classifier that already is one."""
 
+from typing import Annotated, Any
+
 import pandas as pd
+import torch
 from datasets import DatasetDict
+from pydantic import Field
 from pydantic.dataclasses import dataclass
+from torch.nn import functional
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
+    Trainer,
     set_seed,
 )
 
@@ -20,10 +26,17 @@ from stages.core.training import TrainingConfig, save, save_curve, train
 
 
 @dataclass(config=STRICT)
+class FinetuneConfig(TrainingConfig):
+    """Settings of the fine-tuning."""
+
+    consistency_weight: Annotated[float, Field(ge=0)]
+
+
+@dataclass(config=STRICT)
 class Config:
     """Settings of this stage."""
 
-    finetune: TrainingConfig
+    finetune: FinetuneConfig
     model: ModelConfig
     seed: Seed
 
@@ -37,13 +50,63 @@ def run(config: Config) -> str:
     curve = pd.DataFrame(columns=["epoch", "train_loss", "validation_loss", "validation_accuracy"])
     if config.finetune.epochs:
         tokens = tokenize(corpus, tokenizer, config.model.max_length)
-        curve = train(model, tokenizer, tokens, config.finetune, seed=config.seed)
+        curve = train(
+            model,
+            tokenizer,
+            tokens,
+            config.finetune,
+            seed=config.seed,
+            trainer_class=ConsistencyTrainer,
+            consistency_weight=config.finetune.consistency_weight,
+        )
     save(model, tokenizer, variant_directory("teacher_pytorch"))
     save_curve(curve, REPORTS / "finetune.csv")
     if curve.empty:
         return f"{variant_directory('teacher_pytorch')}, kept as it came"
     best = curve["validation_accuracy"].max()
     return f"{variant_directory('teacher_pytorch')} with a validation accuracy of {best:.4f}"
+
+
+class ConsistencyTrainer(Trainer):
+    """A Trainer that sees every batch twice, under two dropout masks, and asks for one answer.
+
+    R-Drop (Liang et al., 2021, arXiv:2106.14448).
+    """
+
+    def __init__(self, *args: Any, consistency_weight: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.consistency_weight = consistency_weight
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
+    ) -> Any:
+        """Return the batch's cross-entropy and, in training, the divergence of both answers."""
+        labels = inputs.pop("labels")
+        if not (model.training and self.consistency_weight):
+            outputs = model(**inputs)
+            loss = functional.cross_entropy(outputs.logits, labels)
+            return (loss, outputs) if return_outputs else loss
+        twice = {name: torch.cat([tensor, tensor]) for name, tensor in inputs.items()}
+        first, second = model(**twice).logits.chunk(2)
+        return consistency_loss(first, second, labels, self.consistency_weight)
+
+
+def consistency_loss(
+    first: torch.Tensor, second: torch.Tensor, labels: torch.Tensor, weight: float
+) -> torch.Tensor:
+    """Return the mean cross-entropy of two answers plus `weight` times their divergence.
+
+    Args:
+        first: logits, shape (batch, classes).
+        second: logits of the same texts, shape (batch, classes).
+        labels: class indices, shape (batch,).
+        weight: of the symmetric Kullback-Leibler divergence.
+    """
+    cross_entropy = functional.cross_entropy(torch.cat([first, second]), labels.repeat(2))
+    p, q = functional.log_softmax(first, dim=-1), functional.log_softmax(second, dim=-1)
+    divergence = functional.kl_div(p, q, log_target=True, reduction="batchmean")
+    divergence += functional.kl_div(q, p, log_target=True, reduction="batchmean")
+    return cross_entropy + weight * divergence / 2
 
 
 def load_encoder(corpus: DatasetDict, *, keep: bool) -> PreTrainedModel:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from transformers import BertConfig, BertModel, BertTokenizerFast
@@ -16,6 +17,9 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 from stages.core.app import CONF
 from stages.core.config import parse
 from stages.core.layout import VARIANTS
+
+# Toy models are too small for two threads to help, and two suffer when another process is busy.
+torch.set_num_threads(1)
 
 GOOD, BAD = ("good", "great", "fine", "lovely"), ("bad", "awful", "poor", "dull")
 FILLERS = ("a", "the", "film", "plot", "very", "quite", "and", "was", "it", "music", "story")

@@ -4,11 +4,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from torch.nn import functional
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from stages.core.errors import InputError
 from stages.core.layout import variant_directory
 from stages.core.training import bf16_wanted
+from stages.finetune import consistency_loss
 
 TEACHER = variant_directory("teacher_pytorch")
 
@@ -67,6 +69,23 @@ def test_a_checkpoint_for_other_labels_is_not_kept(project: Callable, tmp_path: 
     project("fetch", "fetch.item=encoder", *overrides)
     with pytest.raises(InputError, match=r"set data.label_names to the classifier's"):
         project("finetune", *overrides)
+
+
+def test_two_equal_answers_cost_their_cross_entropy_alone() -> None:
+    logits, labels = torch.tensor([[2.0, -1.0], [0.5, 0.0]]), torch.tensor([0, 1])
+    loss = consistency_loss(logits, logits, labels, weight=3)
+    assert loss == pytest.approx(functional.cross_entropy(logits, labels).item())
+
+
+def test_the_divergence_of_two_answers_counts_both_ways() -> None:
+    first, second = torch.tensor([[2.0, -1.0]]), torch.tensor([[0.0, 0.5]])
+    p, q = first.softmax(-1), second.softmax(-1)
+    expected = ((p - q) * (p.log() - q.log())).sum() / 2
+    labels = torch.tensor([1])
+    plain, weighted = (
+        consistency_loss(first, second, labels, weight=weight).item() for weight in (0, 2)
+    )
+    assert weighted - plain == pytest.approx(2 * expected.item())
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,8 @@ def load_corpus() -> DatasetDict:
     """Return the prepared corpus: train, validation, test (text, label), maybe transfer (text)."""
     if not CORPUS.exists():
         raise InputError(f"no {CORPUS}; make it with: dvc repro prepare")
-    return load_from_disk(str(CORPUS))
+    # In memory: what is derived from a dataset on disk is cached beside it, in DVC's output.
+    return load_from_disk(str(CORPUS), keep_in_memory=True)
 
 
 def label_names(corpus: DatasetDict) -> list[str]:

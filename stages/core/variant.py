@@ -15,7 +15,7 @@ def label(variant: str) -> str:
     """Return a name for people, such as `BERT 6×384, ONNX INT8` (layers × width)."""
     directory = variant_directory(variant)
     config = AutoConfig.from_pretrained(directory)
-    family = type(config).__name__.removesuffix("Config")
+    family = type(config).__name__.removesuffix("Config").replace("Bert", "BERT")
     shape = f"{config.num_hidden_layers}×{config.hidden_size}"
     return f"{family} {shape}, {FORMS[variant.split('_')[1]]}"
 
