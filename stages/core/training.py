@@ -135,7 +135,7 @@ class WeightAverage(TrainerCallback):
     def on_train_begin(self, *_: Any, model: PreTrainedModel, **__: Any) -> None:
         """Start the average at the first weights."""
         self.average = AveragedModel(model, multi_avg_fn=self.average_function)
-        self.weights = None
+        self.weights: dict[str, torch.Tensor] = {}
 
     def on_step_end(self, *_: Any, model: PreTrainedModel, **__: Any) -> None:
         """Take the new weights into the average."""

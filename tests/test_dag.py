@@ -1,0 +1,114 @@
+"""The real DAG on the shrunken experiment, in a fresh clone."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from stages.core.layout import VARIANTS
+
+ROOT = Path(__file__).parents[1]
+SMOKE = ("-S", "+experiment=smoke")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+ALL_STAGES = {
+    *("machine", "fetch@encoder", "fetch@corpus", "prepare", "finetune", "distill"),
+    *("export@teacher", "export@student", "quantize@teacher", "quantize@student"),
+    *(f"evaluate@{variant.replace('_', '-')}" for variant in VARIANTS),
+    *("benchmark", "report"),
+}
+
+
+class Clone:
+    """A fresh clone of this repository's last commit, and the stages that a command runs in it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(directory)], check=True)
+
+    def dvc(self, *arguments: str) -> set[str]:
+        """Run a DVC command; return the stages that it ran."""
+        environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            **{
+                f"GIT_{who}_{key}": "test@example.org"
+                for who in ("AUTHOR", "COMMITTER")
+                for key in ("NAME", "EMAIL")
+            },
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", *arguments],
+            cwd=self.directory,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        return set(re.findall(r"Running stage '(.+?)':", done.stdout))
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        return json.loads((self.directory / "reports" / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """Return a clone in which the whole shrunken experiment has run once."""
+    clone = Clone(tmp_path_factory.mktemp("clone") / "project")
+    assert clone.dvc("exp", "run", *SMOKE) == ALL_STAGES
+    return clone
+
+
+def test_every_output_is_there(clone: Clone) -> None:
+    lock = yaml.safe_load((clone.directory / "dvc.lock").read_text())["stages"]
+    assert set(lock) == ALL_STAGES
+    outputs = [out["path"] for stage in lock.values() for out in stage["outs"]]
+    assert [path for path in outputs if not (clone.directory / path).exists()] == []
+
+
+def test_the_table_has_every_variant(clone: Clone) -> None:
+    table = pd.read_csv(clone.directory / "reports" / "results.csv", index_col="variant")
+    assert list(table.index) == list(VARIANTS)
+    assert table["accuracy"].between(0.3, 1).all()
+    assert table["parameters"]["student_int8"] < table["parameters"]["teacher_pytorch"]
+    page = (clone.directory / "reports" / "results.md").read_text()
+    assert "BERT-base (post)" in page
+    assert "BERT 6×384, PyTorch" in page
+
+
+def test_no_stage_leaves_anything_but_its_outputs(clone: Clone) -> None:
+    status = subprocess.run(
+        ["git", "status", "--porcelain", "--untracked-files=all"],
+        cwd=clone.directory,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    changed = {line[3:] for line in status.stdout.splitlines()}
+    assert {path for path in changed if not path.startswith("reports/")} <= {
+        "dvc.lock",
+        "params.yaml",
+    }
+
+
+def test_nothing_to_do_runs_the_always_changed_stage_alone(clone: Clone) -> None:
+    assert clone.dvc("repro") == {"machine"}
+
+
+def test_a_change_of_quantization_reruns_only_what_follows(clone: Clone) -> None:
+    before = clone.metrics()
+    ran = clone.dvc("exp", "run", *SMOKE, "-S", "quantize=dynamic-per-channel")
+    assert ran == {
+        *("machine", "quantize@teacher", "quantize@student"),
+        *("evaluate@teacher-int8", "evaluate@student-int8", "benchmark", "report"),
+    }
+    after = clone.metrics()
+    assert after["teacher_onnx"]["accuracy"] == before["teacher_onnx"]["accuracy"]
+    assert after["teacher_int8"]["size_mb"] != before["teacher_int8"]["size_mb"]
