@@ -23,9 +23,12 @@ lint: $(VENV)/ready  ## check style and types
 params: $(VENV)/ready  ## compose conf/ into params.yaml
 	python -m stages.core.params
 
+readme: $(VENV)/ready  ## put the generated tables into README.md
+	python -m stages.core.readme
+
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: help repro test smoke lint params
+.PHONY: help repro test smoke lint params readme

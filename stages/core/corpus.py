@@ -1,14 +1,18 @@
 """Reading texts and labels: raw files of several formats, and the prepared corpus."""
 
 import csv
+import sys
 from pathlib import Path
 
 import pandas as pd
-from datasets import DatasetDict, load_from_disk
+from datasets import DatasetDict, disable_progress_bars, load_from_disk
 from transformers import PreTrainedTokenizerBase
 
 from stages.core.errors import InputError
 from stages.core.layout import CORPUS
+
+if not sys.stderr.isatty():
+    disable_progress_bars()  # a log is no place for them
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".parquet")
 
