@@ -21,10 +21,10 @@ from transformers import (
 
 from stages.core.app import launch
 from stages.core.config import STRICT, Count, ModelConfig, Seed
-from stages.core.corpus import load_corpus, tokenize
+from stages.core.corpus import load_corpus
 from stages.core.layout import REPORTS, variant_directory
 from stages.core.student import StudentConfig, build_student
-from stages.core.training import TrainingConfig, bf16_wanted, save, save_curve, train
+from stages.core.training import TrainingConfig, bf16_wanted, save, save_curve, tokenize, train
 
 UNLABELLED = -100  # the label that PyTorch's cross-entropy leaves out
 

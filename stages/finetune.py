@@ -19,10 +19,10 @@ from transformers import (
 
 from stages.core.app import launch
 from stages.core.config import STRICT, ModelConfig, Seed
-from stages.core.corpus import label_names, load_corpus, tokenize
+from stages.core.corpus import label_names, load_corpus
 from stages.core.errors import InputError
 from stages.core.layout import ENCODER, REPORTS, variant_directory
-from stages.core.training import TrainingConfig, save, save_curve, train
+from stages.core.training import TrainingConfig, save, save_curve, tokenize, train
 
 
 @dataclass(config=STRICT)

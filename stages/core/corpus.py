@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 from datasets import DatasetDict, disable_progress_bars, load_from_disk
-from transformers import PreTrainedTokenizerBase
 
 from stages.core.errors import InputError
 from stages.core.layout import CORPUS
@@ -64,14 +63,3 @@ def load_corpus() -> DatasetDict:
 def label_names(corpus: DatasetDict) -> list[str]:
     """Return the names of the classes, in the order of their indices."""
     return corpus["train"].features["label"].names
-
-
-def tokenize(
-    corpus: DatasetDict, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> DatasetDict:
-    """Add input_ids and attention_mask, unpadded and cut at `max_length` tokens, to every split."""
-    return corpus.map(
-        lambda batch: tokenizer(batch["text"], truncation=True, max_length=max_length),
-        batched=True,
-        remove_columns=["text"],
-    )

@@ -55,6 +55,17 @@ def bf16_wanted(setting: str) -> bool:
     return setting != "off" and supported
 
 
+def tokenize(
+    corpus: DatasetDict, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> DatasetDict:
+    """Add input_ids and attention_mask, unpadded and cut at `max_length` tokens, to every split."""
+    return corpus.map(
+        lambda batch: tokenizer(batch["text"], truncation=True, max_length=max_length),
+        batched=True,
+        remove_columns=["text"],
+    )
+
+
 def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
