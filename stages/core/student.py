@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedModel
 
-from stages.core.config import STRICT, Count
+from stages.core.config import STRICT, Count, Share
 from stages.core.errors import InputError
 
 # A BERT layer's parts under DistilBERT's names.
@@ -32,6 +32,7 @@ class StudentConfig:
     dim: Count | None
     n_heads: Count | None
     hidden_dim: Count | None
+    dropout: Share
     init: Annotated[str, Field(min_length=1)]
     teacher_layers: list[Annotated[int, Field(ge=0)]] | None
 
@@ -60,6 +61,10 @@ def build_student(config: StudentConfig, teacher: PreTrainedModel) -> PreTrained
         dim=dim,
         n_heads=n_heads,
         hidden_dim=config.hidden_dim or shape.intermediate_size,
+        dropout=config.dropout,
+        attention_dropout=config.dropout,
+        seq_classif_dropout=config.dropout,
+        attn_implementation="eager",  # trains faster than the fused one on a CPU
         id2label=shape.id2label,
         label2id=shape.label2id,
     )
