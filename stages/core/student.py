@@ -6,10 +6,16 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedModel
+from transformers import (
+    AutoModel,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    PreTrainedModel,
+)
 
 from stages.core.config import STRICT, Count, Share
 from stages.core.errors import InputError
+from stages.core.layout import ENCODER
 
 # A BERT layer's parts under DistilBERT's names.
 LAYER_PARTS = {
@@ -68,18 +74,22 @@ def build_student(config: StudentConfig, teacher: PreTrainedModel) -> PreTrained
         id2label=shape.id2label,
         label2id=shape.label2id,
     )
-    if config.init not in ("teacher", "scratch"):
+    if config.init not in ("teacher", "encoder", "scratch"):
         return from_checkpoint(config.init, student_config)
     student = DistilBertForSequenceClassification(student_config)
     if config.init == "teacher":
-        copy_layers(teacher, student, config.teacher_layers)
+        copy_layers(teacher.base_model, student, config.teacher_layers)
+    if config.init == "encoder":
+        copy_layers(AutoModel.from_pretrained(ENCODER), student, config.teacher_layers)
     return student
 
 
 def from_checkpoint(path: str, config: DistilBertConfig) -> PreTrainedModel:
     """Return a student with the encoder weights of a DistilBERT checkpoint directory."""
     if not (Path(path) / "config.json").exists():
-        raise InputError(f"student.init = {path!r} is no checkpoint; use teacher, scratch or one")
+        raise InputError(
+            f"student.init = {path!r} is no checkpoint; use teacher, encoder, scratch or one"
+        )
     theirs = DistilBertConfig.from_pretrained(path)
     for key in ("n_layers", "dim", "n_heads", "hidden_dim", "vocab_size"):
         if getattr(theirs, key) != getattr(config, key):
@@ -93,37 +103,37 @@ def from_checkpoint(path: str, config: DistilBertConfig) -> PreTrainedModel:
 
 
 def copy_layers(
-    teacher: PreTrainedModel,
+    bert: PreTrainedModel,
     student: DistilBertForSequenceClassification,
     layers: list[int] | None,
 ) -> None:
-    """Copy the embeddings and chosen layers of a BERT teacher into a student of its width.
+    """Copy the embeddings and chosen layers of a BERT into a student of its width.
 
     Args:
-        teacher: a BertForSequenceClassification.
+        bert: a BertModel, the teacher's or the pretrained one.
         student: gets the weights.
-        layers: the teacher's layer for each of the student's; None spaces them evenly, the first
+        layers: the BERT's layer for each of the student's; None spaces them evenly, the first
             and the last included.
     """
     config = student.config
-    if teacher.config.model_type != "bert":
+    if bert.config.model_type != "bert":
         raise InputError(
-            f"student.init = 'teacher' copies from BERT, but the teacher is a "
-            f"{teacher.config.model_type}; use student.init=scratch"
+            f"the student can copy layers from a BERT, but the teacher is a "
+            f"{bert.config.model_type}; use student.init=scratch"
         )
-    theirs = (teacher.config.hidden_size, teacher.config.intermediate_size)
+    theirs = (bert.config.hidden_size, bert.config.intermediate_size)
     if (config.dim, config.hidden_dim) != theirs:
         raise InputError(
-            f"student.init = 'teacher' needs the teacher's width, dim and hidden_dim = {theirs}, "
+            f"to copy layers the student needs the teacher's dim and hidden_dim, {theirs}, "
             f"not {(config.dim, config.hidden_dim)}; use student.init=scratch"
         )
-    depth = teacher.config.num_hidden_layers
+    depth = bert.config.num_hidden_layers
     if layers is None:
         layers = np.linspace(0, depth - 1, config.n_layers).round().astype(int).tolist()
     if max(layers) >= depth or config.n_layers > depth:
         raise InputError(f"student wants teacher layers {layers}; the teacher has 0 to {depth - 1}")
 
-    encoder, embeddings = teacher.bert.encoder, teacher.bert.embeddings
+    embeddings = bert.embeddings
     ours = student.distilbert.embeddings
     ours.word_embeddings.load_state_dict(embeddings.word_embeddings.state_dict())
     ours.LayerNorm.load_state_dict(embeddings.LayerNorm.state_dict())
@@ -133,5 +143,5 @@ def copy_layers(
     )
     for index, layer in zip(layers, student.distilbert.transformer.layer, strict=True):
         for source, target in LAYER_PARTS.items():
-            weights = encoder.layer[index].get_submodule(source).state_dict()
+            weights = bert.encoder.layer[index].get_submodule(source).state_dict()
             layer.get_submodule(target).load_state_dict(weights)

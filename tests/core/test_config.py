@@ -36,6 +36,7 @@ def test_params_yaml_is_the_composition_of_conf(tmp_path: Path) -> None:
         ["model=local", "model.source.path=x", "data=local", "data.source.path=y"],
         ["quantize=dynamic-per-channel"],
         ["+experiment=smoke"],
+        ["+experiment=no-teacher"],
     ],
 )
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__.split(".")[1])

@@ -6,6 +6,7 @@ import torch
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    BertModel,
     DistilBertConfig,
     DistilBertModel,
     RobertaConfig,
@@ -63,6 +64,17 @@ def test_layers_are_spaced_evenly_or_as_told(
         assert torch.equal(layer.ffn.lin2.weight, theirs)
 
 
+def test_the_controls_layers_come_from_the_encoder_before_fine_tuning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretrained = BertModel(BertConfig(**SHAPE))
+    pretrained.save_pretrained(tmp_path)
+    monkeypatch.setattr("stages.core.student.ENCODER", tmp_path)
+    student = build_student(student_config(init="encoder"), teacher())
+    theirs = pretrained.encoder.layer[5].output.dense.weight
+    assert torch.equal(student.distilbert.transformer.layer[3].ffn.lin2.weight, theirs)
+
+
 def test_a_student_from_scratch_has_its_own_width_and_the_teachers_labels() -> None:
     config = student_config(init="scratch", dim=8, n_heads=4, hidden_dim=24, n_layers=2)
     student = build_student(config, teacher())
@@ -95,7 +107,7 @@ def roberta() -> RobertaForSequenceClassification:
 @pytest.mark.parametrize(
     ("make", "changes", "message"),
     [
-        (teacher, {"dim": 8}, r"needs the teacher's width.*student.init=scratch"),
+        (teacher, {"dim": 8}, r"needs the teacher's dim.*student.init=scratch"),
         (teacher, {"n_heads": 3}, "student.dim = 16 is not a multiple of student.n_heads = 3"),
         (teacher, {"n_layers": 7}, "the teacher has 0 to 5"),
         (teacher, {"n_layers": 2, "teacher_layers": [0, 6]}, r"\[0, 6\]; the teacher has 0 to 5"),
