@@ -37,7 +37,6 @@ class BenchmarkConfig:
     calls: Count
     warmup: Annotated[int, Field(ge=0)]
     post_sentence: Annotated[str, Field(min_length=1)]
-    sla_ms: Annotated[float, Field(gt=0)]
 
 
 @dataclass(config=STRICT)
@@ -74,6 +73,7 @@ def run(config: Config) -> str:
             for variant in VARIANTS
         }
         loaded = {variant: ask(workers[variant], variant) for variant in VARIANTS}
+        check_threads(loaded, settings.threads)
         for number in tqdm(range(settings.rounds), desc="benchmark", unit="round", disable=None):
             draw = random.choice(sentences, settings.calls)
             workloads = {"post": [settings.post_sentence] * settings.calls, "test": draw.tolist()}
@@ -90,6 +90,15 @@ def run(config: Config) -> str:
         write_json(directory / "workers.json", loaded)
     fastest = samples[samples["workload"] == "post"].groupby("variant")["ms"].mean()
     return f"{BENCHMARK}, {len(samples)} calls; {fastest.idxmin()} takes {fastest.min():.2f} ms"
+
+
+def check_threads(loaded: dict[str, dict[str, float]], threads: int) -> None:
+    """Raise InputError if a runtime took another number of threads than it was told."""
+    for variant, told in loaded.items():
+        if told["threads"] != threads:
+            raise InputError(
+                f"{variant} runs on {told['threads']} threads, not on benchmark.threads = {threads}"
+            )
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Get the pretrained encoder, or the labelled text, from where its config says it is."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -26,16 +27,13 @@ from stages.core.errors import InputError
 from stages.core.files import whole_directory
 from stages.core.layout import CORPUS_SOURCE, ENCODER
 
-# What an encoder is made of, and the name of what it can't do without.
+# What a checkpoint is made of: it needs one file of every group.
 ENCODER_FILES = {
-    "config.json": "config",
-    "*.safetensors": "safetensors weights",
-    "tokenizer.json": "fast tokenizer",
-    "tokenizer_config.json": "",
-    "special_tokens_map.json": "",
-    "vocab.txt": "",
-    "model.safetensors.index.json": "",
+    "config": ("config.json",),
+    "safetensors weights": ("model.safetensors", "model.safetensors.index.json"),
+    "tokenizer": ("tokenizer.json", "vocab.txt", "vocab.json"),
 }
+ENCODER_EXTRAS = ("model-*.safetensors", "merges.txt", "*token*.json")
 
 
 @dataclass(config=STRICT)
@@ -71,11 +69,13 @@ def run(config: Config) -> str:
             case HubSource():
                 found = download_from_hub(source, Path(scratch), "model" if encoder else "dataset")
             case LocalSource():
-                found = Path(source.path).expanduser()
-        if not found.exists():
-            raise InputError(f"{found} does not exist; correct source.path")
-        copy = copy_encoder if encoder else copy_corpus
-        copy(found, directory)
+                found = Path(source.path)
+                if not found.exists():
+                    raise InputError(f"{found} does not exist; correct source.path")
+        if encoder:
+            copy_encoder(found, directory, describe(source))
+        else:
+            copy_corpus(found, directory, describe(source))
         size = sum(path.stat().st_size for path in directory.rglob("*"))
     return f"{target}, {size / 1e6:.1f} MB from {describe(source)}"
 
@@ -143,6 +143,7 @@ def find_member(package: Path, member: str, scratch: Path) -> Path:
 def download_from_hub(source: HubSource, scratch: Path, kind: Literal["model", "dataset"]) -> Path:
     """Return a directory with the files of a Hub repository at the pinned revision."""
     target = scratch / "hub"
+    target.mkdir()
     try:
         snapshot_download(
             source.repo,
@@ -155,30 +156,39 @@ def download_from_hub(source: HubSource, scratch: Path, kind: Literal["model", "
         reason = str(error).strip().splitlines()[0]
         raise InputError(
             f"the Hub did not give {source.repo} at {source.revision[:8]} ({reason}); check the "
-            "name, the revision and the network, or use a local copy with source.kind=local"
+            "name, the revision and the network, or use a local copy: model=local or data=local"
         ) from error
     return target
 
 
-def copy_encoder(source: Path, target: Path) -> None:
-    """Copy a checkpoint's config, safetensors weights and tokenizer: no pickle, no code."""
-    for pattern, need in ENCODER_FILES.items():
-        files = [file for file in sorted(source.glob(pattern)) if file.is_file()]
-        if need and not files:
+def copy_encoder(source: Path, target: Path, name: str) -> None:
+    """Copy a checkpoint's config, safetensors weights and tokenizer: no pickle, no code.
+
+    Args:
+        source: the checkpoint directory.
+        target: an empty directory.
+        name: what to call `source` in an error.
+    """
+    for need, files in ENCODER_FILES.items():
+        if not any((source / file).exists() for file in files):
             raise InputError(
-                f"{source} has no {need} ({pattern}); save the model and its tokenizer there with "
-                "save_pretrained"
+                f"{name} has no {need} ({' or '.join(files)}); a checkpoint directory as "
+                "save_pretrained writes it has"
             )
-        for file in files:
+    if "auto_map" in json.loads((source / "config.json").read_text()):
+        raise InputError(f"{name} needs code of its own (auto_map in config.json); refused")
+    patterns = [file for files in ENCODER_FILES.values() for file in files]
+    for pattern in (*patterns, *ENCODER_EXTRAS):
+        for file in source.glob(pattern):
             shutil.copyfile(file, target / file.name)
 
 
-def copy_corpus(source: Path, target: Path) -> None:
+def copy_corpus(source: Path, target: Path, name: str) -> None:
     """Copy a text file, or the text files under a directory with their relative paths."""
     files = [source] if source.is_file() else sorted(source.rglob("*"))
     chosen = [file for file in files if file.is_file() and file.suffix in TEXT_SUFFIXES]
     if not chosen:
-        raise InputError(f"{source} holds no {', '.join(TEXT_SUFFIXES)} file; correct source.path")
+        raise InputError(f"{name} holds no {', '.join(TEXT_SUFFIXES)} file; correct data.source")
     for file in chosen:
         copy = target / (file.name if source.is_file() else file.relative_to(source))
         copy.parent.mkdir(parents=True, exist_ok=True)

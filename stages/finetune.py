@@ -45,11 +45,13 @@ def run(config: Config) -> str:
     """Write the teacher's checkpoint and its learning curve, reports/finetune.csv."""
     set_seed(config.seed)
     corpus = load_corpus()
+    check_length(config.model.max_length)
     tokenizer = AutoTokenizer.from_pretrained(ENCODER, model_max_length=config.model.max_length)
     model = load_encoder(corpus, keep=config.finetune.epochs == 0)
     curve = pd.DataFrame(columns=["epoch", "train_loss", "validation_loss", "validation_accuracy"])
     if config.finetune.epochs:
-        tokens = tokenize(corpus, tokenizer, config.model.max_length)
+        labelled = DatasetDict({name: corpus[name] for name in ("train", "validation")})
+        tokens = tokenize(labelled, tokenizer, config.model.max_length)
         curve = train(
             model,
             tokenizer,
@@ -124,8 +126,18 @@ def load_encoder(corpus: DatasetDict, *, keep: bool) -> PreTrainedModel:
     if keep:
         check_head(names)
     return AutoModelForSequenceClassification.from_pretrained(
-        ENCODER, num_labels=len(names), **labels
+        ENCODER, num_labels=len(names), ignore_mismatched_sizes=not keep, **labels
     )
+
+
+def check_length(max_length: int) -> None:
+    """Raise InputError unless the encoder has a position for every token."""
+    positions = AutoConfig.from_pretrained(ENCODER).max_position_embeddings
+    if max_length > positions:
+        raise InputError(
+            f"model.max_length = {max_length}, but the encoder has {positions} positions; use "
+            f"{positions} or less"
+        )
 
 
 def check_head(names: list[str]) -> None:

@@ -84,18 +84,23 @@ def column(table: pd.DataFrame, name: str, file: str, key: str) -> pd.Series:
 
 def text_column(table: pd.DataFrame, name: str, file: str) -> pd.Series:
     """Return the texts as strings, "" where missing; a column of numbers is refused."""
-    values = column(table, name, file, "data.text")
-    if pd.to_numeric(values, errors="coerce").notna().all():
+    values = strings(column(table, name, file, "data.text"))
+    known = values[values.str.strip() != ""]
+    if len(known) and pd.to_numeric(known, errors="coerce").notna().all():
         raise InputError(f"column {name!r} of {file} holds numbers, not texts; set data.text")
-    return values.fillna("").astype(str)
+    return values
 
 
 def label_column(table: pd.DataFrame, name: str, file: str, *, required: bool) -> pd.Series:
     """Return the labels as strings, "" where missing."""
     if not required and name not in table.columns:
         return pd.Series("", index=table.index)
-    values = column(table, name, file, "data.label")
-    return values.astype(object).where(values.notna(), "").astype(str).str.strip()
+    return strings(column(table, name, file, "data.label")).str.strip()
+
+
+def strings(values: pd.Series) -> pd.Series:
+    """Return `values` as strings, "" where missing, and whole numbers without a fraction."""
+    return values.convert_dtypes().astype("string").fillna("").astype(object)
 
 
 def found_labels(table: pd.DataFrame) -> list[str]:
@@ -111,16 +116,16 @@ def found_labels(table: pd.DataFrame) -> list[str]:
 def classes(labels: pd.Series, names: list[str], rating_threshold: float | None) -> pd.Series:
     """Return the class index of every label, missing where the label is.
 
-    A label is a name, or the index of one. With `rating_threshold`, it is a rating whose sign
-    tells the class, and a rating weaker than the threshold tells none.
+    Labels are names or, if none is, indices of names. With `rating_threshold`, they are ratings
+    whose sign tells the class; a rating weaker than the threshold tells none.
     """
     if rating_threshold is not None:
         ratings = pd.to_numeric(labels.where(labels != ""), errors="coerce")
         wrong = labels[(labels != "") & ratings.isna()]
-        known = pd.Series((ratings > 0).astype("Int64"), index=labels.index)
-        result = known.where(ratings.abs() >= rating_threshold)
+        result = (ratings > 0).astype("Int64").where(ratings.abs() >= rating_threshold)
     else:
-        index = {str(i): i for i in range(len(names))} | {name: i for i, name in enumerate(names)}
+        named = set(labels) & set(names)
+        index = {name if named else str(i): i for i, name in enumerate(names)}
         result = labels.map(index).astype("Int64")
         wrong = labels[(labels != "") & result.isna()]
     if len(wrong):

@@ -1,10 +1,13 @@
 """Quantize an exported model's weights to INT8, its activations as it runs."""
 
 import shutil
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Annotated
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from stages.core.app import launch
@@ -20,7 +23,7 @@ class QuantizeConfig:
 
     model: ModelName
     per_channel: bool
-    op_types: list[str] | None
+    op_types: Annotated[list[str], Field(min_length=1)] | None
     exclude_nodes: list[str]
     reduce_range: bool
 
@@ -37,7 +40,9 @@ def run(config: Config) -> str:
     settings = config.quantize
     source = variant_directory(f"{settings.model}_onnx")
     target = variant_directory(f"{settings.model}_int8")
-    expected = quantizable(source / "model.onnx", settings)
+    nodes = list(onnx.load(source / "model.onnx").graph.node)
+    check_types(nodes, settings.op_types)
+    excluded = matching(nodes, settings.exclude_nodes)
     with whole_directory(target) as directory:
         for file in source.iterdir():
             if file.suffix != ".onnx":
@@ -49,9 +54,11 @@ def run(config: Config) -> str:
             per_channel=settings.per_channel,
             reduce_range=settings.reduce_range,
             op_types_to_quantize=settings.op_types,
-            nodes_to_exclude=settings.exclude_nodes,
+            # onnxruntime first turns a Gemm into a MatMul of this name and an Add.
+            nodes_to_exclude=[*excluded, *(f"{name}_MatMul" for name in excluded)],
         )
         found = integer_products(directory / "model.onnx")
+        expected = products_to_quantize(source / "model.onnx", settings.op_types, excluded)
         if found != expected:
             raise InputError(
                 f"{found} of the {settings.model}'s matrix products became integer ones, "
@@ -61,33 +68,48 @@ def run(config: Config) -> str:
     return f"{target}, {found} integer matrix products, {size:.0%} of the size"
 
 
-def quantizable(model: Path, settings: QuantizeConfig) -> int:
-    """Return how many matrix products by a constant `settings` ask to quantize.
+def check_types(nodes: list[onnx.NodeProto], op_types: list[str] | None) -> None:
+    """Raise InputError if an operator type to quantize is not in the model."""
+    known = {node.op_type for node in nodes} - {"Gemm"}  # quantized as MatMul
+    missing = sorted(set(op_types or ()) - known)
+    if missing:
+        raise InputError(
+            f"quantize.op_types names {', '.join(missing)}; the model has "
+            f"{', '.join(sorted(known))}"
+        )
 
-    Raises:
-        InputError: a node or an operator type to quantize or to leave is not in the model.
-    """
-    graph = onnx.load(model, load_external_data=False).graph
-    names, types = {node.name for node in graph.node}, {node.op_type for node in graph.node}
-    for key, wanted, known in (
-        ("exclude_nodes", settings.exclude_nodes, names),
-        ("op_types", settings.op_types or [], types),
-    ):
-        missing = [item for item in wanted if item not in known]
-        if missing:
-            raise InputError(f"quantize.{key} names {', '.join(missing)}, which the model lacks")
-    products = {"MatMul", "Gemm"} & (types if settings.op_types is None else set(settings.op_types))
+
+def matching(nodes: list[onnx.NodeProto], patterns: list[str]) -> list[str]:
+    """Return the names of the nodes that match one of `patterns`; every pattern must match."""
+    found = []
+    for pattern in patterns:
+        names = [node.name for node in nodes if fnmatchcase(node.name, pattern)]
+        if not names:
+            raise InputError(
+                f"quantize.exclude_nodes has {pattern!r}, which matches no node; one is called "
+                f"{nodes[0].name!r}"
+            )
+        found += names
+    return found
+
+
+def products_to_quantize(model: Path, op_types: list[str] | None, excluded: list[str]) -> int:
+    """Return how many products with constant weights an ONNX file has to be quantized."""
+    if op_types is not None and "MatMul" not in op_types:
+        return 0
+    graph = onnx.load(model).graph
     constants = {tensor.name for tensor in graph.initializer}
     return sum(
-        node.op_type in products and node.input[1] in constants
+        node.op_type in ("MatMul", "Gemm")
+        and node.input[1] in constants
+        and node.name not in excluded
         for node in graph.node
-        if node.name not in settings.exclude_nodes
     )
 
 
 def integer_products(model: Path) -> int:
     """Return the number of integer matrix products in an ONNX file."""
-    graph = onnx.load(model, load_external_data=False).graph
+    graph = onnx.load(model).graph
     return sum(node.op_type == "MatMulInteger" for node in graph.node)
 
 

@@ -1,24 +1,26 @@
 """Every stage as a command: as DVC runs it, and by hand."""
 
-import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
+from stages.core.lock import machine_lock
 from stages.core.params import write_params
+from tests.conftest import STEPS
 
 ROOT = Path(__file__).parents[1]
-STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")
+# A step of every stage, by its name.
+FIRST_STEPS = list({step[0]: step for step in reversed(STEPS)}.values())
 
 
 def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *command],
         cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
@@ -67,16 +69,33 @@ def test_by_hand_composes_conf_and_leaves_no_trace(workspace: Path) -> None:
     assert left_behind(workspace) == before | {"data", "data/raw"}
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_starts_by_hand_and_refuses_with_one_message(
-    workspace: Path, stage: str
-) -> None:
-    """Here because it is outside a project's root."""
-    (workspace / "dvc.yaml").unlink()
-    done = run(str(ROOT / "stages" / f"{stage}.py"), cwd=workspace)
+@pytest.mark.parametrize("step", FIRST_STEPS, ids=lambda step: step[0])
+def test_every_stage_runs_by_hand(project: Callable, tiny: list[str], step: tuple) -> None:
+    stage, *overrides = step
+    done = run(str(ROOT / "stages" / f"{stage}.py"), *tiny, *overrides, cwd=Path.cwd())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith(f"{stage}: ")
+
+
+def test_a_stage_refuses_to_run_outside_a_project(tmp_path: Path) -> None:
+    done = run(str(ROOT / "stages" / "machine.py"), cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"{stage}: no dvc.yaml in ")
-    assert done.stderr.count("\n") == 1
+    assert done.stderr == f"machine: no dvc.yaml in {tmp_path}; run it from the project's root\n"
+
+
+def test_the_benchmark_waits_until_it_is_alone(project: Callable, tiny: list[str]) -> None:
+    with machine_lock(alone=False):
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "stages" / "benchmark.py"), *tiny],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr
+        waiting = next(line for line in process.stderr if "waiting" in line)
+        assert "waiting for the other stages" in waiting
+        assert process.poll() is None
+    process.kill()
+    process.wait()
 
 
 def test_an_unknown_key_by_hand_is_named(workspace: Path) -> None:

@@ -84,18 +84,21 @@ def test_the_table_has_every_variant(clone: Clone) -> None:
 
 
 def test_no_stage_leaves_anything_but_its_outputs(clone: Clone) -> None:
-    status = subprocess.run(
-        ["git", "status", "--porcelain", "--untracked-files=all"],
-        cwd=clone.directory,
-        capture_output=True,
-        text=True,
-        check=True,
+    lock = yaml.safe_load((clone.directory / "dvc.lock").read_text())["stages"]
+    outputs = [clone.directory / out["path"] for stage in lock.values() for out in stage["outs"]]
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=clone.directory, capture_output=True, text=True, check=True
     )
-    changed = {line[3:] for line in status.stdout.splitlines()}
-    assert {path for path in changed if not path.startswith("reports/")} <= {
-        "dvc.lock",
-        "params.yaml",
-    }
+    known = {clone.directory / line for line in tracked.stdout.splitlines()}
+    strays = [
+        path
+        for path in clone.directory.rglob("*")
+        if path.is_file()
+        and not {".git", ".dvc", "__pycache__"} & set(path.parts)
+        and path not in known
+        and not any(path == out or path.is_relative_to(out) for out in outputs)
+    ]
+    assert strays == []
 
 
 def test_nothing_to_do_runs_the_always_changed_stage_alone(clone: Clone) -> None:

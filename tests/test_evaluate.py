@@ -40,7 +40,11 @@ def test_every_text_is_a_request_of_its_own(project: Callable) -> None:
 
 def test_scores_of_known_predictions() -> None:
     table = pd.DataFrame({"label": [0, 0, 0, 1], "predicted": [0, 0, 1, 1]})
-    assert score(table) == {"accuracy": 0.75, "macro_f1": round((0.8 + 2 / 3) / 2, 6)}
+    assert score(table) == {
+        "texts": 4,
+        "accuracy": 0.75,
+        "macro_f1": round((0.8 + 2 / 3) / 2, 6),
+    }
 
 
 def test_a_variant_that_was_not_made_is_named(empty: Callable) -> None:

@@ -2,6 +2,8 @@ import hashlib
 import http.server
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,10 +22,14 @@ from stages.core.layout import CORPUS_SOURCE, ENCODER
 ROOT = Path(__file__).parents[1]
 
 
-def test_a_local_encoder_comes_without_pickle_and_code(empty: Callable, sources: Path) -> None:
+def test_a_local_encoder_comes_without_pickle_and_code(
+    empty: Callable, sources: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(sources / "encoder", mine)
     for name in ("pytorch_model.bin", "modeling_evil.py"):
-        (sources / "encoder" / name).touch()
-    empty("fetch", "fetch.item=encoder")
+        (mine / name).touch()
+    empty("fetch", "fetch.item=encoder", f"model.source.path={mine}")
     names = {path.name for path in ENCODER.iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
     assert not names & {"pytorch_model.bin", "modeling_evil.py"}
@@ -38,6 +44,18 @@ def test_a_local_directory_of_texts_keeps_its_shape(empty: Callable, tmp_path: P
     assert files == ["a/texts.csv", "b/texts.jsonl"]
 
 
+def test_a_checkpoint_that_needs_its_own_code_is_refused(
+    empty: Callable, sources: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(sources / "encoder", mine)
+    config = json.loads((mine / "config.json").read_text())
+    config["auto_map"] = {"AutoModel": "modeling_evil.Model"}
+    (mine / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"needs code of its own .*refused"):
+        empty("fetch", "fetch.item=encoder", f"model.source.path={mine}")
+
+
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors", "tokenizer.json"])
 def test_an_incomplete_encoder_is_refused(
     empty: Callable, sources: Path, tmp_path: Path, missing: str
@@ -45,7 +63,7 @@ def test_an_incomplete_encoder_is_refused(
     broken = tmp_path / "broken"
     broken.mkdir()
     for file in (sources / "encoder").iterdir():
-        if file.name != missing:
+        if file.name != missing and not (missing.startswith("tok") and file.name == "vocab.txt"):
             (broken / file.name).write_bytes(file.read_bytes())
     with pytest.raises(InputError, match="save_pretrained"):
         empty("fetch", "fetch.item=encoder", f"model.source.path={broken}")
@@ -129,16 +147,15 @@ class Hub(http.server.BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
-        path = unquote(self.path)
-        if path.startswith(f"/api/datasets/toy/texts/revision/{self.revision}"):
+        path = unquote(self.path).split("?")[0]
+        place = r"/(?:api/)?(?:datasets/|models/)?toy/texts/(revision|resolve)/(\w{40})/?(.*)"
+        found = re.fullmatch(place, path)
+        if found and found[2] == self.revision and found[1] == "revision":
             siblings = [{"rfilename": name} for name in self.files]
-            body = json.dumps(
-                {"id": "toy/texts", "sha": self.revision, "siblings": siblings}
-            ).encode()
-            return self.answer(200, body)
-        name = path.removeprefix(f"/datasets/toy/texts/resolve/{self.revision}/")
-        if name in self.files:
-            return self.answer(200, self.files[name])
+            facts = {"id": "toy/texts", "sha": self.revision, "siblings": siblings}
+            return self.answer(200, json.dumps(facts).encode())
+        if found and found[2] == self.revision and found[3] in self.files:
+            return self.answer(200, self.files[found[3]])
         return self.answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
 
     def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
@@ -169,8 +186,9 @@ def fetch_from_hub(endpoint: str, cwd: Path, *overrides: str) -> subprocess.Comp
     """Run the real command with the real client against `endpoint`."""
     (cwd / "dvc.yaml").touch()
     command = [
-        *(sys.executable, str(ROOT / "stages" / "fetch.py"), "fetch.item=corpus", "data=sst2"),
-        *("data.source.repo=toy/texts", *overrides),
+        *(sys.executable, str(ROOT / "stages" / "fetch.py"), "fetch.item=corpus"),
+        *("model=bert-base", f"model.source.revision={Hub.revision}"),
+        *("model.source.repo=toy/texts", "data=sst2", "data.source.repo=toy/texts", *overrides),
     ]
     environment = os.environ | {
         "HF_ENDPOINT": endpoint,
@@ -189,6 +207,28 @@ def test_the_hub_gives_the_files_of_the_pinned_revision(hub: str, tmp_path: Path
     files = [path for path in (tmp_path / CORPUS_SOURCE).rglob("*") if path.is_file()]
     assert [path.name for path in files] == ["train-00000.parquet"]
     assert files[0].read_bytes() == b"rows"
+
+
+def test_the_hub_gives_an_encoder(hub: str, tmp_path: Path, sources: Path) -> None:
+    Hub.files = {file.name: file.read_bytes() for file in (sources / "encoder").iterdir()}
+    Hub.files["pytorch_model.bin"] = b"no"
+    done = fetch_from_hub(hub, tmp_path, "fetch.item=encoder")
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in (tmp_path / ENCODER).iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+    assert "pytorch_model.bin" not in names
+
+
+def test_a_hub_encoder_without_a_tokenizer_is_named(
+    hub: str, tmp_path: Path, sources: Path
+) -> None:
+    encoder = sources / "encoder"
+    Hub.files = {
+        name: (encoder / name).read_bytes() for name in ("config.json", "model.safetensors")
+    }
+    done = fetch_from_hub(hub, tmp_path, "fetch.item=encoder")
+    assert done.returncode == 1
+    assert "Hub repository toy/texts at 8d51e7e4 has no tokenizer" in done.stderr
 
 
 @pytest.mark.parametrize("case", ["unreachable", "unknown revision", "unknown repository"])

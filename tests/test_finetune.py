@@ -71,6 +71,24 @@ def test_a_checkpoint_for_other_labels_is_not_kept(project: Callable, tmp_path: 
         project("finetune", *overrides)
 
 
+def test_more_tokens_than_positions_are_refused(project: Callable) -> None:
+    with pytest.raises(InputError, match=r"the encoder has 64 positions; use 64 or less"):
+        project("finetune", "model.max_length=128")
+
+
+def test_a_head_for_other_classes_is_replaced(project: Callable, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    model = AutoModelForSequenceClassification.from_pretrained(
+        TEACHER, num_labels=5, ignore_mismatched_sizes=True
+    )
+    model.save_pretrained(mine)
+    AutoTokenizer.from_pretrained(TEACHER).save_pretrained(mine)
+    overrides = [f"model.source.path={mine}", "finetune.epochs=1"]
+    project("fetch", "fetch.item=encoder", *overrides)
+    project("finetune", *overrides)
+    assert AutoModelForSequenceClassification.from_pretrained(TEACHER).config.num_labels == 2
+
+
 def test_two_equal_answers_cost_their_cross_entropy_alone() -> None:
     logits, labels = torch.tensor([[2.0, -1.0], [0.5, 0.0]]), torch.tensor([0, 1])
     loss = consistency_loss(logits, logits, labels, weight=3)

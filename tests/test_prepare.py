@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.core.corpus import load_corpus, read_table
@@ -86,6 +86,14 @@ def test_given_splits_are_kept_and_win_over_train(empty: Callable) -> None:
     assert set(corpus["train"]["text"]) == set(table["text"][30:])
 
 
+def test_integers_with_a_gap_are_classes_and_transfer_text(empty: Callable) -> None:
+    table = make_texts(60).assign(label=[(0, 1, None)[i % 3] for i in range(60)])
+    prepare(empty, {"texts.parquet": table}, "data.label_names=[no,yes]")
+    corpus = load_corpus()
+    assert set(corpus["transfer"]["text"]) == set(table.loc[table["label"].isna(), "text"])
+    assert set(corpus["train"]["label"]) == {0, 1}
+
+
 def test_three_classes_and_other_columns(empty: Callable) -> None:
     table = make_texts(90).rename(columns={"text": "sentence", "label": "mood"})
     table["mood"] = [("bad", "so-so", "good")[i % 3] for i in range(90)]
@@ -117,6 +125,7 @@ def test_max_texts_takes_a_sample(empty: Callable) -> None:
     assert sum(corpus[name].num_rows for name in ("train", "validation", "test")) == 40
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -147,6 +156,9 @@ BAD: list[tuple[str, dict[str, pd.DataFrame | str], list[str], str]] = [
     ("one class", {"a.csv": "text,label\ngood film,1\nfine film,1\n"}, [], "one class"),
     ("two rows", {"a.csv": "text,label\ngood,1\nbad,0\n"}, [], "too few for a test split"),
     ("numbers", {"a.csv": "text,label\n1,1\n2,0\n"}, [], "holds numbers, not texts"),
+    ("numbers and a blank", {"a.csv": "text,label\n1,1\n,0\n"}, [], "holds numbers, not texts"),
+    ("a stray comma", {"a.csv": "text,label\na, fine film,1\nbad,0\n"}, [], "a.csv can't be read"),
+    ("indices and names", {"a.csv": ROWS}, ["data.label_names=['1','2']"], "first is '0'"),
     ("missing text column", {"a.csv": ROWS}, ["data.text=body"], "'body', but text, label"),
     ("missing label column", {"a.csv": ROWS}, ["data.label=y"], "'y', but text, label"),
     ("unknown label", {"a.csv": ROWS}, ["data.label_names=[no,yes]", "data.label=text"], "labels"),

@@ -4,7 +4,7 @@ import json
 from typing import Annotated, Any, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -81,7 +81,7 @@ class DataConfig:
     text: str
     label: str
     label_names: Annotated[list[str], Field(min_length=2)] | None
-    rating_threshold: Annotated[float, Field(ge=0)] | None
+    rating_threshold: Annotated[float, Field(gt=0)] | None
     validation_share: Share
     test_share: Share
     max_texts: Count | None
@@ -89,6 +89,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check what no single key can tell."""
+        if len(set(self.label_names or ())) < len(self.label_names or ()):
+            raise ValueError("label_names has a name twice")
         if self.rating_threshold is not None and len(self.label_names or ()) != 2:
             raise ValueError("rating_threshold needs two label_names: below zero, above zero")
         if not self.files.validation and self.validation_share == 0:
@@ -106,10 +108,12 @@ def parse(config: DictConfig, schema: type[T]) -> T:
         InputError: names each offending key, its value and what is allowed.
     """
     fields = schema.__dataclass_fields__  # type: ignore[attr-defined]
+    sections = OmegaConf.masked_copy(config, list(fields))
     try:
-        values = {name: _plain(config, name) for name in fields}
-    except OmegaConfBaseException as error:
-        raise InputError(str(error).splitlines()[0]) from error
+        values = OmegaConf.to_container(sections, resolve=True, throw_on_missing=True)
+    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+        key = str(error).split("Missing mandatory value: ")[1].split()[0]
+        raise InputError(f"{key} is not set; add {key}=… to the command") from error
     try:
         return TypeAdapter(schema).validate_json(json.dumps(values))
     except ValidationError as error:
@@ -117,19 +121,12 @@ def parse(config: DictConfig, schema: type[T]) -> T:
         raise InputError("; ".join(problems)) from error
 
 
-def _plain(config: DictConfig, name: str) -> Any:
-    value = config.get(name)
-    if OmegaConf.is_config(value):
-        return OmegaConf.to_container(value, resolve=True)
-    return value
-
-
 def _describe(problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
+    # A source's kind is part of pydantic's location, but not of the key.
+    location = [part for part in problem["loc"] if part not in ("package", "hub", "local")]
+    key = ".".join(str(part) for part in location)
     if problem["type"] == "missing":
         return f"{key} is not set"
-    if problem["input"] == "???":
-        return f"{key} is not set ({problem['msg']}); add {key}=… to the command"
     if problem["type"] == "unexpected_keyword_argument":
         return f"{key} is not a known setting"
     return f"{key} = {problem['input']!r}: {problem['msg']}"

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -33,23 +34,31 @@ def read_table(path: Path, columns: list[str] | None) -> pd.DataFrame:
             case ".parquet":
                 table = pd.read_parquet(path)
             case ".jsonl":
-                table = pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+                table = pd.read_json(path, lines=True, dtype=False)
             case suffix:
-                table = pd.read_csv(
-                    path,
-                    sep="," if suffix == ".csv" else "\t",
-                    quoting=csv.QUOTE_MINIMAL if suffix == ".csv" else csv.QUOTE_NONE,
-                    names=columns,
-                    dtype=str,
-                    keep_default_na=False,
-                    encoding="utf-8-sig",
-                )
-    except (ValueError, OSError) as error:
+                table = read_delimited(path, columns, quotes=suffix == ".csv")
+    except (ValueError, OSError, pd.errors.ParserWarning) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path.name} can't be read as {path.suffix} ({reason})") from error
     if table.empty:
         raise InputError(f"{path.name} holds no rows; remove it or fill it")
     return table
+
+
+def read_delimited(path: Path, columns: list[str] | None, *, quotes: bool) -> pd.DataFrame:
+    """Read a csv (with quotes) or tsv; a line with more fields than columns is an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return pd.read_csv(
+            path,
+            sep="," if quotes else "\t",
+            quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
+            names=columns,
+            index_col=False,
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+        )
 
 
 def load_corpus() -> DatasetDict:

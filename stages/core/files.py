@@ -1,4 +1,8 @@
-"""Outputs that are written whole or not at all."""
+"""Outputs that are written whole or not at all.
+
+What is being written lies beside its place as `.<name>.….partial`, which DVC ignores and the next
+attempt removes.
+"""
 
 import json
 import shutil
@@ -12,26 +16,32 @@ from typing import Any
 @contextmanager
 def whole_directory(path: Path) -> Iterator[Path]:
     """Yield a private directory that becomes `path`, replacing it, when the block succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        yield scratch
-        scratch.chmod(0o755)
+    with _partial(path) as partial:
+        yield partial
+        partial.chmod(0o755)
         if path.exists():
             shutil.rmtree(path)
-        scratch.rename(path)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        partial.rename(path)
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a private file name that becomes `path`, replacing it, when the block succeeds."""
+    with _partial(path) as partial:
+        yield partial / path.name
+        (partial / path.name).replace(path)
+
+
+@contextmanager
+def _partial(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
-        part = Path(scratch) / path.name
-        yield part
-        part.replace(path)
+    for leftover in path.parent.glob(f".{path.name}.*.partial"):
+        shutil.rmtree(leftover)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

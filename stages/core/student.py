@@ -1,15 +1,17 @@
 """The student: a DistilBERT of any depth and width, and where its first weights come from."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from transformers import (
+    AutoConfig,
     AutoModel,
     DistilBertConfig,
     DistilBertForSequenceClassification,
+    DistilBertModel,
     PreTrainedModel,
 )
 
@@ -39,7 +41,8 @@ class StudentConfig:
     n_heads: Count | None
     hidden_dim: Count | None
     dropout: Share
-    init: Annotated[str, Field(min_length=1)]
+    init: Literal["teacher", "encoder", "checkpoint", "scratch"]
+    checkpoint: str
     teacher_layers: list[Annotated[int, Field(ge=0)]] | None
 
     def __post_init__(self) -> None:
@@ -57,6 +60,8 @@ def build_student(config: StudentConfig, teacher: PreTrainedModel) -> PreTrained
     shape = teacher.config
     dim = config.dim or shape.hidden_size
     n_heads = config.n_heads or shape.num_attention_heads
+    # A DistilBERT teacher calls it hidden_dim.
+    hidden_dim = getattr(shape, "intermediate_size", None) or shape.hidden_dim
     if dim % n_heads:
         raise InputError(f"student.dim = {dim} is not a multiple of student.n_heads = {n_heads}")
     student_config = DistilBertConfig(
@@ -66,7 +71,7 @@ def build_student(config: StudentConfig, teacher: PreTrainedModel) -> PreTrained
         n_layers=config.n_layers,
         dim=dim,
         n_heads=n_heads,
-        hidden_dim=config.hidden_dim or shape.intermediate_size,
+        hidden_dim=config.hidden_dim or hidden_dim,
         dropout=config.dropout,
         attention_dropout=config.dropout,
         seq_classif_dropout=config.dropout,
@@ -74,8 +79,8 @@ def build_student(config: StudentConfig, teacher: PreTrainedModel) -> PreTrained
         id2label=shape.id2label,
         label2id=shape.label2id,
     )
-    if config.init not in ("teacher", "encoder", "scratch"):
-        return from_checkpoint(config.init, student_config)
+    if config.init == "checkpoint":
+        return from_checkpoint(config.checkpoint, student_config)
     student = DistilBertForSequenceClassification(student_config)
     if config.init == "teacher":
         copy_layers(teacher.base_model, student, config.teacher_layers)
@@ -87,19 +92,18 @@ def build_student(config: StudentConfig, teacher: PreTrainedModel) -> PreTrained
 def from_checkpoint(path: str, config: DistilBertConfig) -> PreTrainedModel:
     """Return a student with the encoder weights of a DistilBERT checkpoint directory."""
     if not (Path(path) / "config.json").exists():
-        raise InputError(
-            f"student.init = {path!r} is no checkpoint; use teacher, encoder, scratch or one"
-        )
-    theirs = DistilBertConfig.from_pretrained(path)
-    for key in ("n_layers", "dim", "n_heads", "hidden_dim", "vocab_size"):
-        if getattr(theirs, key) != getattr(config, key):
+        raise InputError(f"student.checkpoint = {path!r} is not a checkpoint directory")
+    theirs = AutoConfig.from_pretrained(path)
+    shape = ("model_type", "n_layers", "dim", "n_heads", "hidden_dim", "vocab_size")
+    for key in (*shape, "max_position_embeddings"):
+        if getattr(theirs, key, None) != getattr(config, key):
             raise InputError(
-                f"student.init = {path!r} has {key} = {getattr(theirs, key)}, the student "
-                f"{getattr(config, key)}; set student.{key} to match"
+                f"student.checkpoint = {path!r} has {key} = {getattr(theirs, key, None)}, the "
+                f"student {getattr(config, key)}; the two must be equal"
             )
-    return DistilBertForSequenceClassification.from_pretrained(
-        path, config=config, use_safetensors=True
-    )
+    student = DistilBertForSequenceClassification(config)
+    student.distilbert = DistilBertModel.from_pretrained(path, config=config, use_safetensors=True)
+    return student
 
 
 def copy_layers(
@@ -121,11 +125,13 @@ def copy_layers(
             f"the student can copy layers from a BERT, but the teacher is a "
             f"{bert.config.model_type}; use student.init=scratch"
         )
-    theirs = (bert.config.hidden_size, bert.config.intermediate_size)
-    if (config.dim, config.hidden_dim) != theirs:
+    shape = bert.config
+    theirs = (shape.hidden_size, shape.num_attention_heads, shape.intermediate_size)
+    if (config.dim, config.n_heads, config.hidden_dim) != theirs:
         raise InputError(
-            f"to copy layers the student needs the teacher's dim and hidden_dim, {theirs}, "
-            f"not {(config.dim, config.hidden_dim)}; use student.init=scratch"
+            f"to copy layers the student needs the teacher's dim, n_heads and hidden_dim, "
+            f"{theirs}, not {(config.dim, config.n_heads, config.hidden_dim)}; use "
+            "student.init=scratch"
         )
     depth = bert.config.num_hidden_layers
     if layers is None:

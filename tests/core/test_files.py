@@ -25,6 +25,14 @@ def test_a_failure_keeps_the_old_directory_and_leaves_nothing_else(tmp_path: Pat
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "old.txt"]
 
 
+def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".out.x1.partial").mkdir()
+    (tmp_path / ".other.x1.partial").mkdir()
+    with whole_directory(tmp_path / "out") as directory:
+        assert directory.name.endswith(".partial")
+    assert {path.name for path in tmp_path.iterdir()} == {"out", ".other.x1.partial"}
+
+
 def test_a_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "metrics.json"
     write_json(target, {"accuracy": 1})

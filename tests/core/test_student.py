@@ -8,6 +8,7 @@ from transformers import (
     BertForSequenceClassification,
     BertModel,
     DistilBertConfig,
+    DistilBertForSequenceClassification,
     DistilBertModel,
     RobertaConfig,
     RobertaForSequenceClassification,
@@ -52,7 +53,13 @@ def test_a_student_of_all_layers_has_the_teachers_hidden_states() -> None:
 
 @pytest.mark.parametrize(
     ("n_layers", "chosen", "expected"),
-    [(1, None, [0]), (2, None, [0, 5]), (4, None, [0, 2, 3, 5]), (2, [4, 1], [4, 1])],
+    [
+        (1, None, [0]),
+        (2, None, [0, 5]),
+        (3, None, [0, 2, 5]),
+        (4, None, [0, 2, 3, 5]),
+        (2, [4, 1], [4, 1]),
+    ],
 )
 def test_layers_are_spaced_evenly_or_as_told(
     n_layers: int, chosen: list[int] | None, expected: list[int]
@@ -72,7 +79,7 @@ def test_the_controls_layers_come_from_the_encoder_before_fine_tuning(
     monkeypatch.setattr("stages.core.student.ENCODER", tmp_path)
     student = build_student(student_config(init="encoder"), teacher())
     theirs = pretrained.encoder.layer[5].output.dense.weight
-    assert torch.equal(student.distilbert.transformer.layer[3].ffn.lin2.weight, theirs)
+    assert torch.equal(student.distilbert.transformer.layer[2].ffn.lin2.weight, theirs)
 
 
 def test_a_student_from_scratch_has_its_own_width_and_the_teachers_labels() -> None:
@@ -94,7 +101,9 @@ def test_a_student_from_a_checkpoint_has_its_weights(tmp_path: Path) -> None:
     shape = {"vocab_size": 30, "n_layers": 2, "dim": 8, "n_heads": 2, "hidden_dim": 16}
     source = DistilBertModel(DistilBertConfig(**shape, max_position_embeddings=20))
     source.save_pretrained(tmp_path)
-    config = student_config(init=str(tmp_path), n_layers=2, dim=8, n_heads=2, hidden_dim=16)
+    config = student_config(
+        init="checkpoint", checkpoint=str(tmp_path), n_layers=2, dim=8, n_heads=2, hidden_dim=16
+    )
     student = build_student(config, teacher())
     for name, weights in source.state_dict().items():
         assert torch.equal(student.distilbert.state_dict()[name], weights)
@@ -104,6 +113,18 @@ def roberta() -> RobertaForSequenceClassification:
     return RobertaForSequenceClassification(RobertaConfig(**SHAPE))
 
 
+def distilbert() -> DistilBertForSequenceClassification:
+    return DistilBertForSequenceClassification(
+        DistilBertConfig(vocab_size=30, n_layers=2, dim=8, n_heads=2, hidden_dim=16)
+    )
+
+
+def test_a_bert_directory_is_no_checkpoint_for_a_student(tmp_path: Path) -> None:
+    teacher().save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="has model_type = bert, the student distilbert"):
+        build_student(student_config(init="checkpoint", checkpoint=str(tmp_path)), teacher())
+
+
 @pytest.mark.parametrize(
     ("make", "changes", "message"),
     [
@@ -111,8 +132,10 @@ def roberta() -> RobertaForSequenceClassification:
         (teacher, {"n_heads": 3}, "student.dim = 16 is not a multiple of student.n_heads = 3"),
         (teacher, {"n_layers": 7}, "the teacher has 0 to 5"),
         (teacher, {"n_layers": 2, "teacher_layers": [0, 6]}, r"\[0, 6\]; the teacher has 0 to 5"),
-        (teacher, {"init": "nowhere"}, "student.init = 'nowhere' is no checkpoint"),
+        (teacher, {"n_heads": 4}, r"needs the teacher's dim, n_heads and hidden_dim"),
+        (teacher, {"init": "checkpoint", "checkpoint": "gone"}, "'gone' is not a checkpoint dir"),
         (roberta, {}, "the teacher is a roberta; use student.init=scratch"),
+        (distilbert, {}, "the teacher is a distilbert; use student.init=scratch"),
     ],
 )
 def test_a_shape_that_does_not_fit_is_named(make, changes: dict, message: str) -> None:  # type: ignore[no-untyped-def]
