@@ -109,6 +109,9 @@ def tiny(sources: Path) -> list[str]:
         "finetune.batch_size=8",
         "distill.epochs=2",
         "distill.learning_rate=3e-3",
+        "distill.batch_size=8",
+        "distill.average_decay=0.9",
+        "distill.label_weight=0",  # whatever the student knows, the teacher has taught
         "student.n_layers=2",
         "benchmark.threads=1",
         "benchmark.rounds=2",

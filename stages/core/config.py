@@ -111,9 +111,11 @@ def parse(config: DictConfig, schema: type[T]) -> T:
     sections = OmegaConf.masked_copy(config, list(fields))
     try:
         values = OmegaConf.to_container(sections, resolve=True, throw_on_missing=True)
-    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+    except MissingMandatoryValue as error:
+        raise InputError(_not_set(str(error.full_key))) from error
+    except InterpolationToMissingValueError as error:
         key = str(error).split("Missing mandatory value: ")[1].split()[0]
-        raise InputError(f"{key} is not set; add {key}=… to the command") from error
+        raise InputError(_not_set(key)) from error
     try:
         return TypeAdapter(schema).validate_json(json.dumps(values))
     except ValidationError as error:
@@ -121,12 +123,16 @@ def parse(config: DictConfig, schema: type[T]) -> T:
         raise InputError("; ".join(problems)) from error
 
 
+def _not_set(key: str) -> str:
+    return f"{key} is not set; add {key}=… to the command"
+
+
 def _describe(problem: Any) -> str:
     # A source's kind is part of pydantic's location, but not of the key.
     location = [part for part in problem["loc"] if part not in ("package", "hub", "local")]
     key = ".".join(str(part) for part in location)
     if problem["type"] == "missing":
-        return f"{key} is not set"
+        return _not_set(key)
     if problem["type"] == "unexpected_keyword_argument":
         return f"{key} is not a known setting"
     return f"{key} = {problem['input']!r}: {problem['msg']}"
