@@ -17,7 +17,9 @@ from stages.core.layout import BENCHMARK, EVALUATION, MACHINE, REPORTS, VARIANTS
 from stages.core.statistics import summarise
 from stages.core.variant import label, parameters, size_mb
 
-POST = Path(__file__).parent / "core" / "post.csv"
+# What the post reports: its table, and its latencies step by step.
+POST_TABLE = Path(__file__).parent / "core" / "post_table.csv"
+POST_STEPS = Path(__file__).parent / "core" / "post_steps.csv"
 BASELINE, ONNX_BASELINE, BEST = "teacher_pytorch", "teacher_onnx", "student_int8"
 
 
@@ -56,12 +58,12 @@ def results(sla_ms: float) -> pd.DataFrame:
     Accuracies and shares are from 0 to 1, latencies in ms at batch 1, from token ids to logits.
     """
     samples = pd.read_parquet(BENCHMARK / "samples.parquet")
+    loading = json.loads((BENCHMARK / "workers.json").read_text())
     rows = {}
     for variant in VARIANTS:
         ours = samples[samples["variant"] == variant]
         latency = {name: ours.loc[ours["workload"] == name, "ms"] for name in ("post", "test")}
         scores = json.loads((EVALUATION / variant / "scores.json").read_text())
-        loading = json.loads((BENCHMARK / "workers.json").read_text())[variant]
         rows[variant] = {
             "label": label(variant),
             "parameters": parameters(variant),
@@ -72,8 +74,8 @@ def results(sla_ms: float) -> pd.DataFrame:
             "post_ms": float(latency["post"].mean()),
             **{f"{name}_ms": value for name, value in summarise(latency["test"]).items()},
             "size_mb": size_mb(variant),
-            "load_ms": loading["load_ms"],
-            "first_call_ms": loading["first_call_ms"],
+            "load_ms": loading[variant]["load_ms"],
+            "first_call_ms": loading[variant]["first_call_ms"],
         }
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant")
     table["accuracy_retained"] = table["accuracy"] / table.loc[BASELINE, "accuracy"]
@@ -137,13 +139,15 @@ def page(table: pd.DataFrame, summary: dict[str, float], config: Config) -> str:
 
 Latency is the post's measure: the mean of {settings.rounds * settings.calls} calls with its one
 sentence, batch 1, from token ids to logits. Our rows are of another model on another machine;
-what compares is the way from the first row to the third.
+what compares is the way from the first row to the third:
+
+{step_by_step(table).to_markdown(index=False)}
 
 ## Every variant
 
 {every_variant(table, sla_ms).to_markdown(index=False)}
 
-Accuracy is on the {texts} texts of the test split: one of these figures alone is known to
+Accuracy is on the {texts:.0f} texts of the test split: one of these figures alone is known to
 ±{margin:.1%} (95 %). Latency is of test sentences at their true lengths, batch 1, from token ids to
 logits, in ms. ONNX Runtime runs without its SkipLayerNormalization fusion. The SLA is
 {sla_ms:g} ms, held against the {tail}.
@@ -161,7 +165,7 @@ variant. Python {machine["python"]}, {packages}.
 def beside_the_post(table: pd.DataFrame) -> pd.DataFrame:
     """Return the post's table with our row under each of its."""
     rows = []
-    for post in pd.read_csv(POST).itertuples():
+    for post in pd.read_csv(POST_TABLE).itertuples():
         ours = table.loc[post.variant]
         rows.append((f"{post.model} (post)", post.params, post.accuracy, post.latency))
         rows.append(
@@ -173,6 +177,16 @@ def beside_the_post(table: pd.DataFrame) -> pd.DataFrame:
             )
         )
     return pd.DataFrame(rows, columns=["Model", "Params", "Accuracy", "Latency"])
+
+
+def step_by_step(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean latency after each of the post's steps, and what the step took off it."""
+    steps = pd.read_csv(POST_STEPS)
+    columns = {"Step": steps["step"]}
+    for name, ms in ("post", steps["ms"]), ("here", steps["variant"].map(table["post_ms"])):
+        columns[f"ms ({name})"] = ms.map("{:.3g}".format)
+        columns[f"Less ({name})"] = (1 - ms / ms.shift()).map("{:.0%}".format, na_action="ignore")
+    return pd.DataFrame(columns).fillna("")
 
 
 def every_variant(table: pd.DataFrame, sla_ms: float) -> pd.DataFrame:

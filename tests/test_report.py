@@ -56,6 +56,17 @@ def test_every_figure_follows_from_the_samples(project: Callable) -> None:
         assert table["accuracy"][variant] == pytest.approx(scores["test"]["accuracy"], abs=1e-4)
 
 
+def test_every_step_of_the_post_stands_beside_ours(project: Callable) -> None:
+    latency = dict(zip(VARIANTS, (60.0, 30.0, 12.0, 20.0, 10.0, 3.0), strict=True))
+    fake_latency(latency, calls=20)
+    project("report")
+    lines = squeezed(Path("reports/results.md").read_text())
+    assert "| Fine-tuned in PyTorch | 198 | | 60 | |" in lines
+    assert "| Exported to ONNX | 85 | 57% | 30 | 50% |" in lines
+    assert "| Quantized to INT8 | 32 | 62% | 12 | 60% |" in lines
+    assert "| Distilled, exported and quantized | 15 | 53% | 3 | 75% |" in lines
+
+
 def test_percentiles_that_few_samples_cannot_support_are_left_out(project: Callable) -> None:
     fake_latency(dict.fromkeys(VARIANTS, 1.0), calls=200)
     project("report")

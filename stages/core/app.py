@@ -1,5 +1,6 @@
 """What every stage's command shares: its settings, its turn on the machine, its last line."""
 
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -30,6 +31,7 @@ def launch(run: Callable[[T], str], schema: type[T], *, alone: bool = False) -> 
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
     def main(config: DictConfig) -> None:
+        logging.getLogger().setLevel(logging.WARNING)  # at INFO, libraries tell of every node
         try:
             if not Path("dvc.yaml").exists():
                 raise InputError(f"no dvc.yaml in {Path.cwd()}; run it from the project's root")

@@ -36,14 +36,15 @@ def serve(connection: Connection, directory: Path, threads: int, max_length: int
             "first_call_ms": round(timed("A first call."), 2),
         }
     )
+    gc.freeze()  # what is loaded stays, and need not be looked at again
     gc.disable()
     while True:
         try:
             warmup, texts = connection.recv()
         except EOFError:
             return
+        gc.collect()  # here, in this variant's own turn, and not beside the next one's
         time.sleep(SETTLE_SECONDS)
         for text in warmup:
             timed(text)
         connection.send([timed(text) for text in texts])
-        gc.collect()
