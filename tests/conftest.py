@@ -66,6 +66,7 @@ def make_encoder(directory: Path) -> Path:
         max_position_embeddings=64,
         initializer_range=0.1,
     )
+    torch.manual_seed(0)
     BertModel(config).save_pretrained(directory)
     return directory
 
@@ -104,10 +105,11 @@ def tiny(sources: Path) -> list[str]:
         "data=local",
         f"data.source.path={sources / 'texts'}",
         "data.files.transfer=[unlabelled.csv]",
-        "finetune.epochs=3",
+        "finetune.epochs=5",
         "finetune.learning_rate=3e-3",
         "finetune.batch_size=8",
-        "distill.epochs=2",
+        "finetune.average_decay=0.9",
+        "distill.epochs=5",
         "distill.learning_rate=3e-3",
         "distill.batch_size=8",
         "distill.average_decay=0.9",

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from stages.core.errors import InputError
 from stages.core.inference import encode, load_classifier, load_tokenizer
 from stages.core.layout import EVALUATION, VARIANTS, variant_directory
 from stages.evaluate import score
+from tests.conftest import STEPS, make_texts
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -36,6 +38,22 @@ def test_every_text_is_a_request_of_its_own(project: Callable) -> None:
     for row, text in enumerate(load_corpus()["test"]["text"][:5]):
         alone = classifier.logits(encode(tokenizer, [text], 32))[0]
         np.testing.assert_allclose(logits[row], alone, atol=1e-6)
+
+
+def test_three_classes_go_all_the_way(project: Callable) -> None:
+    table = make_texts(240)
+    neutral = table["label"].where(table.index % 4 > 1, "neutral")
+    Path("three").mkdir()
+    table.assign(label=neutral).to_csv("three/texts.csv", index=False)
+    data = ["data.source.path=three", "data.files.transfer=[]", "finetune.epochs=1"]
+    for stage, *overrides in STEPS[2:10]:
+        project(stage, *data, "distill.epochs=1", *overrides)
+    for variant in ("teacher_pytorch", "student_int8"):
+        project("evaluate", *data, f"evaluate.variant={variant}")
+        predictions = pd.read_parquet(EVALUATION / variant / "predictions.parquet")
+        assert set(predictions["label"]) == {0, 1, 2}
+        logits = [name for name in predictions if name.startswith("logit_")]
+        assert logits == ["logit_negative", "logit_neutral", "logit_positive"]
 
 
 def test_scores_of_known_predictions() -> None:
