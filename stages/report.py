@@ -135,17 +135,17 @@ def page(table: pd.DataFrame, summary: dict[str, float], config: Config) -> str:
 
 ## Beside the post
 
-{beside_the_post(table).to_markdown(index=False)}
+{beside_the_post(table).to_markdown(index=False, disable_numparse=True)}
 
 Latency is the post's measure: the mean of {settings.rounds * settings.calls} calls with its one
 sentence, batch 1, from token ids to logits. Our rows are of another model on another machine;
 what compares is the way from the first row to the third:
 
-{step_by_step(table).to_markdown(index=False)}
+{step_by_step(table).to_markdown(index=False, disable_numparse=True)}
 
 ## Every variant
 
-{every_variant(table, sla_ms).to_markdown(index=False)}
+{every_variant(table, sla_ms).to_markdown(index=False, disable_numparse=True)}
 
 Accuracy is on the {texts:.0f} texts of the test split: one of these figures alone is known to
 ±{margin:.1%} (95 %). Latency is of test sentences at their true lengths, batch 1, from token ids to
