@@ -47,14 +47,16 @@ def run(config: Config) -> str:
         texts = tqdm(
             corpus[split]["text"][:], desc=f"{variant}, {split}", unit="text", disable=None
         )
-        logits = [
-            classifier.logits(encode(tokenizer, [text], config.model.max_length))[0]
-            for text in texts
-        ]
-        table = pd.DataFrame(np.stack(logits), columns=label_names(corpus)).add_prefix("logit_")
+        logits = np.concatenate(
+            [
+                classifier.logits(encode(tokenizer, [text], config.model.max_length))
+                for text in texts
+            ]
+        )
+        table = pd.DataFrame(logits, columns=label_names(corpus)).add_prefix("logit_")
         table.insert(0, "split", split)
         table.insert(1, "label", corpus[split]["label"][:])
-        table.insert(2, "predicted", np.stack(logits).argmax(axis=1))
+        table.insert(2, "predicted", logits.argmax(axis=1))
         tables.append(table)
     predictions = pd.concat(tables, ignore_index=True)
     scores = {split: score(rows) for split, rows in predictions.groupby("split")}

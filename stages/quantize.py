@@ -40,9 +40,10 @@ def run(config: Config) -> str:
     settings = config.quantize
     source = variant_directory(f"{settings.model}_onnx")
     target = variant_directory(f"{settings.model}_int8")
-    nodes = list(onnx.load(source / "model.onnx").graph.node)
-    check_types(nodes, settings.op_types)
-    excluded = matching(nodes, settings.exclude_nodes)
+    graph = onnx.load(source / "model.onnx").graph
+    check_types(graph, settings.op_types)
+    excluded = matching(graph, settings.exclude_nodes)
+    expected = products_to_quantize(graph, settings.op_types, excluded)
     with whole_directory(target) as directory:
         for file in source.iterdir():
             if file.suffix != ".onnx":
@@ -58,7 +59,6 @@ def run(config: Config) -> str:
             nodes_to_exclude=[*excluded, *(f"{name}_MatMul" for name in excluded)],
         )
         found = integer_products(directory / "model.onnx")
-        expected = products_to_quantize(source / "model.onnx", settings.op_types, excluded)
         if found != expected:
             raise InputError(
                 f"{found} of the {settings.model}'s matrix products became integer ones, "
@@ -68,9 +68,9 @@ def run(config: Config) -> str:
     return f"{target}, {found} integer matrix products, {size:.0%} of the size"
 
 
-def check_types(nodes: list[onnx.NodeProto], op_types: list[str] | None) -> None:
+def check_types(graph: onnx.GraphProto, op_types: list[str] | None) -> None:
     """Raise InputError if an operator type to quantize is not in the model."""
-    known = {node.op_type for node in nodes} - {"Gemm"}  # quantized as MatMul
+    known = {node.op_type for node in graph.node} - {"Gemm"}  # quantized as MatMul
     missing = sorted(set(op_types or ()) - known)
     if missing:
         raise InputError(
@@ -79,25 +79,26 @@ def check_types(nodes: list[onnx.NodeProto], op_types: list[str] | None) -> None
         )
 
 
-def matching(nodes: list[onnx.NodeProto], patterns: list[str]) -> list[str]:
+def matching(graph: onnx.GraphProto, patterns: list[str]) -> list[str]:
     """Return the names of the nodes that match one of `patterns`; every pattern must match."""
     found = []
     for pattern in patterns:
-        names = [node.name for node in nodes if fnmatchcase(node.name, pattern)]
+        names = [node.name for node in graph.node if fnmatchcase(node.name, pattern)]
         if not names:
             raise InputError(
                 f"quantize.exclude_nodes has {pattern!r}, which matches no node; one is called "
-                f"{nodes[0].name!r}"
+                f"{graph.node[0].name!r}"
             )
         found += names
     return found
 
 
-def products_to_quantize(model: Path, op_types: list[str] | None, excluded: list[str]) -> int:
-    """Return how many products with constant weights an ONNX file has to be quantized."""
+def products_to_quantize(
+    graph: onnx.GraphProto, op_types: list[str] | None, excluded: list[str]
+) -> int:
+    """Return how many products with constant weights are to be quantized."""
     if op_types is not None and "MatMul" not in op_types:
         return 0
-    graph = onnx.load(model).graph
     constants = {tensor.name for tensor in graph.initializer}
     return sum(
         node.op_type in ("MatMul", "Gemm")

@@ -3,9 +3,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from stages import export
 from stages.core.corpus import load_corpus
 from stages.core.errors import InputError
-from stages.core.inference import encode, load_classifier, load_tokenizer
+from stages.core.inference import Classifier, encode, load_classifier, load_tokenizer
 from stages.core.layout import variant_directory
 
 
@@ -32,3 +33,12 @@ def test_a_difference_above_the_tolerance_fails_and_keeps_the_old_export(
     with pytest.raises(InputError, match=r"differ from PyTorch's by .* export.tolerance = 1e-12"):
         project("export", "export.model=teacher", "export.tolerance=1e-12")
     assert target.read_bytes() == before
+
+
+def test_logits_that_are_no_numbers_fail(
+    project: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = Classifier(lambda inputs: np.full((len(inputs["input_ids"]), 2), np.nan), threads=1)
+    monkeypatch.setattr(export, "load_classifier", lambda _: nothing)
+    with pytest.raises(InputError, match="differ from PyTorch's by nan"):
+        project("export", "export.model=student")
