@@ -23,6 +23,9 @@ lint: $(VENV)/ready  ## check style and types
 params: $(VENV)/ready  ## compose conf/ into params.yaml
 	python -m stages.core.params
 
+seeds: $(VENV)/ready  ## repeat the training over three seeds, into reports/seeds.md
+	python -m stages.core.seeds 13 14 15
+
 readme: $(VENV)/ready  ## put the generated tables into README.md
 	python -m stages.core.readme
 
@@ -31,4 +34,4 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: help repro test smoke lint params readme
+.PHONY: help repro test smoke lint params seeds readme

@@ -3,40 +3,27 @@
 Speed drifts by half within minutes on a shared machine, so variants are compared round by round:
 in each, every variant takes one turn, in random order, in a process of its own (the thread pools
 of PyTorch and ONNX Runtime disturb each other in one). Only one process is active at a time; the
-others, this one included, block.
+others, this one included, block. One variant is there twice: what the two differ by is noise.
 """
 
-import multiprocessing
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from multiprocessing.connection import Connection
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from stages.core.app import launch
-from stages.core.config import STRICT, Count, ModelConfig, Seed
+from stages.core.conditions import Clocks, conditions
+from stages.core.config import STRICT, BenchmarkConfig, Seed, SweepConfig
 from stages.core.corpus import load_corpus
 from stages.core.errors import InputError
 from stages.core.files import whole_directory, write_json
-from stages.core.layout import BENCHMARK, VARIANTS, variant_directory
-from stages.core.worker import serve
-
-
-@dataclass(config=STRICT)
-class BenchmarkConfig:
-    """Settings of the measurement."""
-
-    threads: Count
-    rounds: Count
-    calls: Count
-    warmup: Annotated[int, Field(ge=0)]
-    post_sentence: Annotated[str, Field(min_length=1)]
+from stages.core.layout import BENCHMARK, CONTROL, VARIANTS
+from stages.core.worker import Answer, Ask, Worker
 
 
 @dataclass(config=STRICT)
@@ -44,18 +31,27 @@ class Config:
     """Settings of this stage."""
 
     benchmark: BenchmarkConfig
-    model: ModelConfig
     seed: Seed
 
 
-def run(config: Config) -> str:
-    """Write data/benchmark: samples.parquet, one row a timed call, and workers.json.
+@dataclass(frozen=True)
+class Cell:
+    """What every variant does once in one round."""
 
-    Two workloads, both batch 1 and from token ids to logits: `post`, the post's sentence over and
-    over, and `test`, a random draw of test sentences, the same for every variant of a round.
+    workload: Literal["post", "test", "length", "batch"]
+    quantity: Literal["model", "label"]
+    round: int
+    batches: list[list[str]]
+    length: int = 0  # in tokens; 0: each text's own
+    batch: int = 1
+
+
+def run(config: Config) -> str:
+    """Write data/benchmark: samples.parquet (a row a timed call), workers.json, conditions.json.
 
     Raises:
-        InputError: more threads are asked for than this process has cores.
+        InputError: more threads are asked for than this process has cores, no length of the sweep
+            is one that the models can read, or a worker died.
     """
     settings = config.benchmark
     cores = len(os.sched_getaffinity(0))
@@ -66,69 +62,127 @@ def run(config: Config) -> str:
         )
     sentences = load_corpus()["test"]["text"][:]
     random = np.random.default_rng(config.seed)
-    tables = []
+    artefacts = {variant: variant for variant in VARIANTS} | {CONTROL: settings.control}
     with ExitStack() as stack:
-        workers = {
-            variant: stack.enter_context(worker(variant, settings.threads, config.model.max_length))
-            for variant in VARIANTS
-        }
-        loaded = {variant: ask(workers[variant], variant) for variant in VARIANTS}
+        workers: dict[str, Worker] = {}
+        for name, artefact in artefacts.items():  # one by one: their loading is timed too
+            workers[name] = stack.enter_context(Worker(name, artefact, settings.threads))
+        loaded = {name: worker.loaded for name, worker in workers.items()}
         check_threads(loaded, settings.threads)
-        for number in tqdm(range(settings.rounds), desc="benchmark", unit="round", disable=None):
-            draw = random.choice(sentences, settings.calls)
-            workloads = {"post": [settings.post_sentence] * settings.calls, "test": draw.tolist()}
-            for workload, texts in workloads.items():
-                for variant in random.permutation(VARIANTS).tolist():
-                    request = (texts[: settings.warmup], texts)
-                    table = pd.DataFrame({"ms": ask(workers[variant], variant, request)})
-                    tables.append(table.assign(variant=variant, workload=workload, round=number))
-    samples = pd.concat(tables, ignore_index=True)
+        positions = min(told["positions"] for told in loaded.values())
+        plan = [
+            *request_cells(settings, sentences, random),
+            *sweep_cells(settings.sweep, sentences, positions, random),
+        ]
+        pids = [worker.process.pid for worker in workers.values()]
+        before = Clocks.read(pids)
+        ask = {name: worker.ask for name, worker in workers.items()}
+        samples = measure(plan, ask, settings, random)
+        found = conditions(before, Clocks.read(pids))
     with whole_directory(BENCHMARK) as directory:
-        samples.astype({"variant": "category", "workload": "category", "ms": "float32"}).to_parquet(
-            directory / "samples.parquet", index=False
-        )
+        samples.to_parquet(directory / "samples.parquet", index=False)
         write_json(directory / "workers.json", loaded)
-    fastest = samples[samples["workload"] == "post"].groupby("variant")["ms"].mean()
+        write_json(directory / "conditions.json", found)
+    post = samples[(samples["workload"] == "post") & (samples["quantity"] == "model")]
+    fastest = post.groupby("variant", observed=True)["ms"].mean().drop(CONTROL)
     return f"{BENCHMARK}, {len(samples)} calls; {fastest.idxmin()} takes {fastest.min():.2f} ms"
 
 
-def check_threads(loaded: dict[str, dict[str, float]], threads: int) -> None:
+def request_cells(
+    settings: BenchmarkConfig, sentences: list[str], random: np.random.Generator
+) -> Iterator[Cell]:
+    """Yield the cells of single requests: the post's sentence, and a draw of test sentences."""
+    for number in range(settings.rounds):
+        draw = random.choice(sentences, settings.calls).tolist()
+        for quantity in ("model", "label"):
+            yield Cell("post", quantity, number, [[settings.post_sentence]] * settings.calls)
+            yield Cell("test", quantity, number, [[sentence] for sentence in draw])
+
+
+def sweep_cells(
+    settings: SweepConfig, sentences: list[str], positions: int, random: np.random.Generator
+) -> Iterator[Cell]:
+    """Yield the cells of the sweep, from token ids to logits.
+
+    `length`: texts of exactly so many tokens (words of test sentences, run together and cut), as
+    long as the models can read, in batches. `batch`: as many real test sentences as the largest
+    batch holds, in batches padded to their longest.
+    """
+    words = np.array(" ".join(sentences).split())
+    lengths = [length for length in settings.lengths if length <= positions]
+    if not lengths:
+        raise InputError(
+            f"benchmark.sweep.lengths = {settings.lengths}, but the models read {positions} tokens "
+            f"at most; name a shorter length"
+        )
+    for number in range(settings.rounds):
+        for batch in settings.batch_sizes:
+            for length in lengths:
+                texts = np.resize(random.permutation(words), (batch, length))
+                rows = [" ".join(row) for row in texts]
+                yield Cell("length", "model", number, [rows], length, batch)
+        draw = random.choice(sentences, max(settings.batch_sizes)).tolist()
+        for batch in settings.batch_sizes:
+            batches = [draw[start : start + batch] for start in range(0, len(draw), batch)]
+            yield Cell("batch", "model", number, batches, 0, batch)
+
+
+def measure(
+    plan: list[Cell], ask: Mapping[str, Ask], settings: BenchmarkConfig, random: np.random.Generator
+) -> pd.DataFrame:
+    """Return the timed calls of every cell, by every variant in random order.
+
+    Columns: variant, workload, quantity, round, length (0: each text's own), batch, texts (in this
+    call), padding (share of the tokens), ms, peak_mb (of the process until then).
+    """
+    tables = []
+    for cell in tqdm(plan, desc="benchmark", unit="cell", disable=None):
+        swept = cell.workload in ("length", "batch")
+        pace = settings.sweep if swept else settings
+        request = {
+            "batches": cell.batches,
+            "tokens": cell.length,
+            "quantity": cell.quantity,
+            "warmup": pace.warmup,
+            "seconds": pace.seconds,
+        }
+        sizes = [len(batch) for batch in cell.batches]
+        names = VARIANTS if swept else tuple(ask)  # the control would tell nothing new there
+        for variant in random.permutation(names).tolist():
+            answer = ask[variant](request)
+            if cell.length and answer["tokens"] != cell.length:
+                raise InputError(
+                    f"{variant} made {answer['tokens']} tokens of {cell.length} words of the test "
+                    f"split; its texts hold characters that the tokenizer drops: mend them, or "
+                    f"take {cell.length} out of benchmark.sweep.lengths"
+                )
+            tables.append(
+                pd.DataFrame(
+                    {
+                        "variant": variant,
+                        "workload": cell.workload,
+                        "quantity": cell.quantity,
+                        "round": cell.round,
+                        "length": cell.length,
+                        "batch": cell.batch,
+                        "texts": np.resize(sizes, len(answer["ms"])),
+                        "padding": answer["padding"],
+                        "ms": answer["ms"],
+                        "peak_mb": answer["peak_mb"],
+                    }
+                )
+            )
+    kinds = {"variant": "category", "workload": "category", "quantity": "category", "ms": "float32"}
+    return pd.concat(tables, ignore_index=True).astype(kinds)
+
+
+def check_threads(loaded: dict[str, Answer], threads: int) -> None:
     """Raise InputError if a runtime took another number of threads than it was told."""
     for variant, told in loaded.items():
         if told["threads"] != threads:
             raise InputError(
                 f"{variant} runs on {told['threads']} threads, not on benchmark.threads = {threads}"
             )
-
-
-@contextmanager
-def worker(variant: str, threads: int, max_length: int) -> Iterator[Connection]:
-    """Start a process that serves one variant; yield the connection to it."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(
-        target=serve, args=(theirs, variant_directory(variant), threads, max_length), daemon=True
-    )
-    process.start()
-    theirs.close()
-    try:
-        yield ours
-    finally:
-        ours.close()
-        process.join(timeout=10)
-        process.kill()
-
-
-def ask(connection: Connection, variant: str, request: Any = None) -> Any:
-    """Send a request, if any, and block until its answer."""
-    try:
-        if request is not None:
-            connection.send(request)
-        return connection.recv()
-    except (EOFError, BrokenPipeError, ConnectionResetError) as error:
-        raise InputError(
-            f"the process that serves {variant} died; look above for its error, then run again"
-        ) from error
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def largest_difference(checkpoint: Path, onnx: Path, texts: list[str]) -> float:
     for size in BATCH_SIZES:
         middle = len(texts) // 2
         for batch in (texts[:size], texts[middle : middle + size], texts[-size:]):
-            inputs = encode(tokenizer, batch, tokenizer.model_max_length)
+            inputs = encode(tokenizer, batch)
             differences.append(np.abs(pytorch.logits(inputs) - exported.logits(inputs)).max())
     return float(np.max(differences))  # not a number, if one of them is not
 

@@ -35,6 +35,7 @@ STEPS = [
     *(("quantize", f"quantize.model={model}") for model in ("teacher", "student")),
     *(("evaluate", f"evaluate.variant={variant}") for variant in VARIANTS),
     ("benchmark",),
+    ("profiling",),
     ("report",),
 ]
 
@@ -116,9 +117,16 @@ def tiny(sources: Path) -> list[str]:
         "distill.label_weight=0",  # whatever the student knows, the teacher has taught
         "student.n_layers=2",
         "benchmark.threads=1",
-        "benchmark.rounds=2",
-        "benchmark.calls=5",
+        "benchmark.rounds=6",
+        "benchmark.calls=4",
+        "benchmark.seconds=0",
         "benchmark.warmup=1",
+        "benchmark.sweep.rounds=1",
+        "benchmark.sweep.seconds=0",
+        "benchmark.sweep.lengths=[8,32,256]",  # the encoder has 64 positions
+        "benchmark.sweep.batch_sizes=[1,3]",
+        "profile.texts=8",
+        "report.sla_percentile=50",
     ]
 
 

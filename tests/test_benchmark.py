@@ -2,35 +2,65 @@ import json
 import os
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from stages.benchmark import ask, worker
+from stages.benchmark import Config, measure, request_cells, sweep_cells
+from stages.core.config import BenchmarkConfig, parse
 from stages.core.errors import InputError
-from stages.core.layout import BENCHMARK, VARIANTS
+from stages.core.layout import BENCHMARK, CONTROL, VARIANTS
+from stages.core.statistics import speedup, summarise
+from stages.core.worker import Answer, Request
+from tests.conftest import composed
+
+NAMES = (*VARIANTS, CONTROL)
+
+
+def samples() -> pd.DataFrame:
+    return pd.read_parquet(BENCHMARK / "samples.parquet")
 
 
 def test_every_variant_is_timed_alike_in_every_round(project: Callable) -> None:
-    samples = pd.read_parquet(BENCHMARK / "samples.parquet")
-    counts = samples.groupby(["round", "workload", "variant"], observed=True).size()
-    assert len(counts) == 2 * 2 * len(VARIANTS)
-    assert (counts == 5).all()
-    assert (samples["ms"] > 0).all()
+    table = samples()
+    single = table[table["workload"].isin(["post", "test"])]
+    counts = single.groupby(["round", "workload", "quantity", "variant"], observed=True).size()
+    assert len(counts) == 6 * 2 * 2 * len(NAMES)
+    assert (counts == 4).all()
+    assert (table["ms"] > 0).all()
+    assert (table["peak_mb"] > 30).all()
+
+
+def test_the_sweep_has_every_length_that_the_model_can_read_and_every_batch_size(
+    project: Callable,
+) -> None:
+    table = samples()
+    swept = table[table["workload"] == "length"]
+    cells = set(zip(swept["length"], swept["batch"], strict=True))
+    assert cells == {(8, 1), (8, 3), (32, 1), (32, 3)}  # 256 tokens are too many for 64 positions
+    assert (swept["texts"] == swept["batch"]).all()
+    assert (swept["padding"] == 0).all()
+    real = table[table["workload"] == "batch"]
+    assert real.groupby(["variant", "batch"], observed=True)["texts"].sum().eq(3).all()
+    assert (real.loc[real["batch"] == 1, "padding"] == 0).all()
+    assert (real.loc[real["batch"] == 3, "padding"] > 0).all()
 
 
 def test_the_thread_count_is_read_back_from_every_runtime(project: Callable) -> None:
     workers = json.loads((BENCHMARK / "workers.json").read_text())
-    assert {name: worker["threads"] for name, worker in workers.items()} == dict.fromkeys(
-        VARIANTS, 1
-    )
+    assert {name: told["threads"] for name, told in workers.items()} == dict.fromkeys(NAMES, 1)
+    assert all(told["cores"] == sorted(os.sched_getaffinity(0)) for told in workers.values())
+    assert all(told["load_ms"] > 0 and told["first_call_ms"] > 0 for told in workers.values())
 
 
-def test_turns_are_taken_in_random_order(project: Callable) -> None:
-    project("benchmark", "benchmark.rounds=3")
-    samples = pd.read_parquet(BENCHMARK / "samples.parquet")
-    turns = samples[samples["workload"] == "post"].drop_duplicates(["round", "variant"])
-    orders = {tuple(turn["variant"]) for _, turn in turns.groupby("round")}
-    assert len(orders) > 1
+def test_an_onnx_worker_needs_less_memory_than_a_pytorch_one(project: Callable) -> None:
+    peak = samples().groupby("variant", observed=True)["peak_mb"].max()
+    assert peak["student_int8"] < 0.5 * peak["student_pytorch"]
+
+
+def test_what_else_went_on_is_kept(project: Callable) -> None:
+    found = json.loads((BENCHMARK / "conditions.json").read_text())
+    assert 0 <= found["others_share"] <= 1
 
 
 def test_more_threads_than_cores_are_refused(project: Callable) -> None:
@@ -41,10 +71,109 @@ def test_more_threads_than_cores_are_refused(project: Callable) -> None:
     assert (BENCHMARK / "samples.parquet").read_bytes() == before
 
 
-def test_a_worker_that_dies_is_named(empty: Callable, capfd: pytest.CaptureFixture) -> None:
-    with (
-        worker("student_int8", 1, 32) as connection,
-        pytest.raises(InputError, match="serves student_int8 died"),
-    ):
-        ask(connection, "student_int8")
-    assert "no model in data/models/student/int8" in capfd.readouterr().err
+def test_lengths_that_no_model_can_read_are_refused(project: Callable) -> None:
+    with pytest.raises(InputError, match=r"lengths = \[128\], but the models read 64 tokens"):
+        project("benchmark", "benchmark.sweep.lengths=[128]")
+
+
+# Fake workers: their latencies are known.
+
+TRUE_MS = dict(zip(VARIANTS, (6.0, 3.0, 1.2, 2.0, 1.0, 0.3), strict=True))
+TRUE_MS[CONTROL] = TRUE_MS["student_int8"]
+
+
+class FakeMachine:
+    """Workers whose latencies are TRUE_MS, times what the machine does to all of them."""
+
+    def __init__(self, *, drift: float = 0, tail: float = 0) -> None:
+        self.random = np.random.default_rng(7)
+        self.drift, self.tail = drift, tail
+        self.seconds = 0.0
+        self.turns: list[str] = []
+
+    def ask(self, name: str) -> Callable[[Request], Answer]:
+        def answer(request: Request) -> Answer:
+            calls = len(request["batches"])
+            slowdown = 1 + self.drift * np.sin(self.seconds / 20) ** 2
+            ms = TRUE_MS[name] * slowdown * self.random.lognormal(0, 0.05, calls)
+            ms[self.random.random(calls) < self.tail] += 100
+            self.seconds += ms.sum() / 1e3
+            self.turns.append(name)
+            return {"ms": ms.tolist(), "tokens": 7, "padding": 0.0, "peak_mb": 1.0}
+
+        return answer
+
+
+def settings(*overrides: str) -> BenchmarkConfig:
+    return parse(composed(*overrides), Config).benchmark
+
+
+def fake_samples(machine: FakeMachine) -> pd.DataFrame:
+    random = np.random.default_rng(1)
+    plan = list(request_cells(settings(), ["a sentence", "another one"], random))
+    return measure(plan, {name: machine.ask(name) for name in NAMES}, settings(), random)
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        FakeMachine(),
+        FakeMachine(drift=1),  # it takes twice as long at times
+        FakeMachine(tail=0.03),  # three calls in a hundred take 100 ms more
+        FakeMachine(drift=1, tail=0.03),
+    ],
+    ids=["steady", "drifts", "heavy tails", "both"],
+)
+def test_known_ratios_are_recovered(machine: FakeMachine) -> None:
+    table = fake_samples(machine)
+    for measured in table["workload"].unique():
+        ours = table[(table["workload"] == measured) & (table["quantity"] == "label")]
+        for name in NAMES:
+            found = speedup(ours, name, "teacher_pytorch")
+            assert found.value == pytest.approx(6 / TRUE_MS[name], rel=0.03)
+            assert found.low <= found.value <= found.high
+        assert speedup(ours, CONTROL, "student_int8").value == pytest.approx(1, abs=0.03)
+
+
+def test_heavy_tails_show_in_the_p99() -> None:
+    for tail, p99 in ((0, 0.34), (0.03, 100.3)):
+        table = fake_samples(FakeMachine(tail=tail))
+        student = table[(table["variant"] == "student_int8") & (table["quantity"] == "label")]
+        assert summarise(student, len(student))["p99"] == pytest.approx(p99, rel=0.03)
+
+
+def test_a_text_of_another_length_than_the_sweeps_is_refused() -> None:
+    machine, random = FakeMachine(), np.random.default_rng(1)
+    plan = list(sweep_cells(settings().sweep, ["a sentence"], 512, random))
+    with pytest.raises(InputError, match="made 7 tokens of 8 words"):
+        measure(plan, {name: machine.ask(name) for name in NAMES}, settings(), random)
+
+
+def test_turns_are_taken_in_a_random_order_that_the_seed_decides() -> None:
+    machines = [FakeMachine(), FakeMachine()]
+    for machine in machines:
+        fake_samples(machine)
+    first, again = (machine.turns for machine in machines)
+    assert first == again
+    orders = {tuple(first[start : start + 7]) for start in range(0, len(first), 7)}
+    assert all(set(order) == set(NAMES) for order in orders)
+    assert len(orders) > 50
+
+
+def test_all_variants_of_a_round_get_the_same_sentences() -> None:
+    sentences = [f"sentence {number}" for number in range(1000)]
+    cells = list(request_cells(settings(), sentences, np.random.default_rng(1)))
+    draws = [cell.batches for cell in cells if cell.workload == "test"]
+    assert draws[0] == draws[1]  # from token ids, and from text
+    assert draws[0] != draws[2]
+    assert all(len(draw) == settings().calls for draw in draws)
+
+
+def test_a_text_of_the_sweep_has_enough_words_for_its_length() -> None:
+    cells = sweep_cells(
+        settings().sweep, ["two words", "and three more"], 512, np.random.default_rng(1)
+    )
+    for cell in cells:
+        if cell.workload == "length":
+            assert all(len(text.split()) == cell.length for text in cell.batches[0])
+            assert len(cell.batches[0]) == cell.batch

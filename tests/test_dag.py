@@ -21,7 +21,7 @@ ALL_STAGES = {
     *("machine", "fetch@encoder", "fetch@corpus", "prepare", "finetune", "distill"),
     *("export@teacher", "export@student", "quantize@teacher", "quantize@student"),
     *(f"evaluate@{variant.replace('_', '-')}" for variant in VARIANTS),
-    *("benchmark", "report"),
+    *("benchmark", "profile", "report"),
 }
 
 
@@ -110,7 +110,7 @@ def test_a_change_of_quantization_reruns_only_what_follows(clone: Clone) -> None
     ran = clone.dvc("exp", "run", *SMOKE, "-S", "quantize=dynamic-per-channel")
     assert ran == {
         *("machine", "quantize@teacher", "quantize@student"),
-        *("evaluate@teacher-int8", "evaluate@student-int8", "benchmark", "report"),
+        *("evaluate@teacher-int8", "evaluate@student-int8", "benchmark", "profile", "report"),
     }
     after = clone.metrics()
     assert after["teacher_onnx"]["accuracy"] == before["teacher_onnx"]["accuracy"]

@@ -6,7 +6,7 @@ import pytest
 from stages import export
 from stages.core.corpus import load_corpus
 from stages.core.errors import InputError
-from stages.core.inference import Classifier, encode, load_classifier, load_tokenizer
+from stages.core.inference import Classifier, Inputs, encode, load_classifier, load_tokenizer
 from stages.core.layout import variant_directory
 
 
@@ -19,9 +19,9 @@ def test_the_logits_equal_pytorchs_on_every_text_and_in_a_batch(
     tokenizer = load_tokenizer(exported)
     texts = load_corpus()["test"]["text"][:]
     for batch in ([text] for text in texts):
-        inputs = encode(tokenizer, batch, 32)
+        inputs = encode(tokenizer, batch)
         np.testing.assert_allclose(onnx.logits(inputs), pytorch.logits(inputs), atol=1e-5)
-    inputs = encode(tokenizer, texts, 32)
+    inputs = encode(tokenizer, texts)
     np.testing.assert_allclose(onnx.logits(inputs), pytorch.logits(inputs), atol=1e-5)
 
 
@@ -38,7 +38,10 @@ def test_a_difference_above_the_tolerance_fails_and_keeps_the_old_export(
 def test_logits_that_are_no_numbers_fail(
     project: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nothing = Classifier(lambda inputs: np.full((len(inputs["input_ids"]), 2), np.nan), threads=1)
-    monkeypatch.setattr(export, "load_classifier", lambda _: nothing)
+    def nothing(inputs: Inputs) -> np.ndarray:
+        return np.full((len(inputs["input_ids"]), 2), np.nan)
+
+    classifier = Classifier(nothing, labels=["negative", "positive"], positions=64, threads=1)
+    monkeypatch.setattr(export, "load_classifier", lambda _: classifier)
     with pytest.raises(InputError, match="differ from PyTorch's by nan"):
         project("export", "export.model=student")

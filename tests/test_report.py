@@ -1,28 +1,37 @@
 import json
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from stages.core.layout import BENCHMARK, VARIANTS
+from stages.core.errors import InputError
+from stages.core.layout import BENCHMARK, CONTROL, VARIANTS
+from stages.core.results import load_predictions
 
 POST = [
     "| BERT-base (post) | 110M | 92.3% | 198ms |",
     "| ONNX + Quantized BERT (post) | 110M | 91.8% | 32ms |",
     "| Distilled + Quantized (post) | 28M | 90.5% | 15ms |",
 ]
+LATENCY = dict(zip(VARIANTS, (60.0, 30.0, 12.0, 20.0, 10.0, 3.0), strict=True))
+RESULTS = Path("reports/results.md")
 
 
 def fake_latency(milliseconds: dict[str, float], calls: int) -> None:
-    """Replace the measurement by constant latencies."""
+    """Replace the measurement of single requests by constant latencies, in two rounds."""
+    keys = product(milliseconds, ("post", "test"), ("model", "label"), (0, 1))
     rows = [
-        {"variant": variant, "workload": workload, "round": 0, "ms": ms}
-        for variant, ms in milliseconds.items()
-        for workload in ("post", "test")
-        for _ in range(calls)
+        {"variant": variant, "workload": workload, "quantity": quantity, "round": number}
+        | {"length": 0, "batch": 1, "texts": 1, "padding": 0.0, "peak_mb": 100.0}
+        | {"ms": milliseconds[variant]}
+        for variant, workload, quantity, number in keys
+        for _ in range(calls // 2)
     ]
-    pd.DataFrame(rows).to_parquet(BENCHMARK / "samples.parquet")
+    samples = pd.read_parquet(BENCHMARK / "samples.parquet")
+    swept = samples[samples["workload"].isin(["length", "batch"])]
+    pd.concat([pd.DataFrame(rows), swept]).to_parquet(BENCHMARK / "samples.parquet")
 
 
 def squeezed(text: str) -> list[str]:
@@ -30,7 +39,7 @@ def squeezed(text: str) -> list[str]:
 
 
 def test_the_table_stands_beside_the_posts(project: Callable) -> None:
-    lines = squeezed(Path("reports/results.md").read_text())
+    lines = squeezed(RESULTS.read_text())
     for row in POST:
         ours = lines[lines.index(row) + 1]
         assert ours.startswith(("| **BERT 3×32, ", "| **DistilBERT 2×32, "))
@@ -38,29 +47,28 @@ def test_the_table_stands_beside_the_posts(project: Callable) -> None:
 
 
 def test_every_figure_follows_from_the_samples(project: Callable) -> None:
-    latency = dict(zip(VARIANTS, (60.0, 30.0, 12.0, 20.0, 10.0, 3.0), strict=True))
-    fake_latency(latency, calls=1000)
-    project("report")
+    fake_latency(LATENCY | {CONTROL: 3.0}, calls=1000)
+    project("report", "report.sla_percentile=99")
     metrics = json.loads(Path("reports/metrics.json").read_text())
     assert metrics["summary"]["latency_reduction"] == pytest.approx(0.95)
-    for variant, ms in latency.items():
-        assert metrics[variant]["latency_ms"] == dict.fromkeys(
-            ("post", "mean", "p50", "p95", "p99"), ms
-        )
+    for variant, ms in LATENCY.items():
+        assert metrics[variant]["latency_ms"] == {"post": ms, "test_label_p99": ms}
+        assert metrics[variant]["peak_memory_mb"] == 100
     table = pd.read_csv("reports/results.csv", index_col="variant")
-    assert table["speedup"].to_dict() == pytest.approx({v: 60 / ms for v, ms in latency.items()})
-    assert table["speedup_over_onnx"]["student_int8"] == pytest.approx(10)
-    assert table["sla_met"].to_dict() == {v: ms <= 50 for v, ms in latency.items()}
+    for column in ("post_model_speedup", "test_label_speedup", "test_label_speedup_low"):
+        assert table[column].to_dict() == pytest.approx({v: 60 / ms for v, ms in LATENCY.items()})
+    assert table["post_label_speedup_onnx"]["student_int8"] == pytest.approx(10)
     for variant in VARIANTS:
-        scores = json.loads(Path(f"data/evaluation/{variant}/scores.json").read_text())
-        assert table["accuracy"][variant] == pytest.approx(scores["test"]["accuracy"], abs=1e-4)
+        predictions = load_predictions(variant, "test")
+        right = (predictions["label"] == predictions["predicted"]).mean()
+        assert table["accuracy"][variant] == pytest.approx(right, abs=1e-4)
+        assert table["accuracy_low"][variant] < right <= table["accuracy_high"][variant]
 
 
 def test_every_step_of_the_post_stands_beside_ours(project: Callable) -> None:
-    latency = dict(zip(VARIANTS, (60.0, 30.0, 12.0, 20.0, 10.0, 3.0), strict=True))
-    fake_latency(latency, calls=20)
+    fake_latency(LATENCY | {CONTROL: 3.0}, calls=20)
     project("report")
-    lines = squeezed(Path("reports/results.md").read_text())
+    lines = squeezed(RESULTS.read_text())
     assert "| Fine-tuned in PyTorch | 198 | | 60 | |" in lines
     assert "| Exported to ONNX | 85 | 57% | 30 | 50% |" in lines
     assert "| Quantized to INT8 | 32 | 62% | 12 | 60% |" in lines
@@ -68,11 +76,58 @@ def test_every_step_of_the_post_stands_beside_ours(project: Callable) -> None:
 
 
 def test_percentiles_that_few_samples_cannot_support_are_left_out(project: Callable) -> None:
-    fake_latency(dict.fromkeys(VARIANTS, 1.0), calls=200)
+    fake_latency(LATENCY | {CONTROL: 3.0}, calls=200)
     project("report")
-    page = Path("reports/results.md").read_text()
-    assert "p95" in page
-    assert "p99" not in page
+    table = pd.read_csv("reports/results.csv")
+    assert "test_label_p95_ms" in table
+    assert "test_label_p99_ms" not in table
+    assert "3.00 / 3.00 / 3.00" in RESULTS.read_text()
+    assert "3.00 / 3.00 / 3.00 / 3.00" not in RESULTS.read_text()
+
+
+def test_an_sla_at_a_percentile_that_few_samples_cannot_support_is_refused(
+    project: Callable,
+) -> None:
+    before = RESULTS.read_bytes()
+    with pytest.raises(InputError, match=r"report.sla_percentile = 99 needs 1000 calls; raise"):
+        project("report", "report.sla_percentile=99")
+    assert RESULTS.read_bytes() == before
+
+
+def test_a_control_that_strays_is_told_at_the_top(project: Callable) -> None:
+    fake_latency(LATENCY | {CONTROL: 3.0}, calls=20)
+    project("report")
+    assert "control differs" not in RESULTS.read_text()
+    fake_latency(LATENCY | {CONTROL: 3.3}, calls=20)
+    project("report")
+    top = RESULTS.read_text().split("latency")[0]
+    assert "> **Warning**: the control differs from its twin by -9.1% on the post's" in top
+
+
+def test_a_loaded_machine_is_told_at_the_top(project: Callable) -> None:
+    file = BENCHMARK / "conditions.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"others_share": 0.4}))
+    project("report")
+    assert "> **Warning**: other programs took 40%" in RESULTS.read_text().split("## ")[0]
+
+
+def test_one_variant_is_recommended(project: Callable) -> None:
+    fake_latency(LATENCY | {CONTROL: 3.0}, calls=20)
+    project("report", "report.accuracy_loss=0.9")
+    assert "Take student int8: of the variants" in RESULTS.read_text()
+    table = pd.read_csv("reports/results.csv", index_col="variant")
+    assert table.index[table["recommended"]].tolist() == ["student_int8"]
+    assert table["pareto_front"]["student_int8"]
+    project("report", "report.sla_ms=1")
+    assert "No variant qualifies." in RESULTS.read_text()
+    assert not pd.read_csv("reports/results.csv")["recommended"].any()
+
+
+def test_the_sweep_is_a_table(project: Callable) -> None:
+    sweep = pd.read_csv("reports/sweep.csv").set_index(["variant", "length", "batch"])
+    assert len(sweep) == len(VARIANTS) * (2 + 1) * 2
+    rate = 1e3 * 3 / sweep["ms"]["student_int8", 8, 3]
+    assert sweep["texts_per_second"]["student_int8", 8, 3] == pytest.approx(rate, rel=1e-3)
 
 
 def test_parameters_and_sizes_are_read_off_the_artefacts(project: Callable) -> None:
@@ -90,8 +145,9 @@ def test_the_same_inputs_give_the_same_report(project: Callable) -> None:
     assert reports == {path: path.read_bytes() for path in Path("reports").iterdir()}
 
 
-def test_the_figure_names_every_variant(project: Callable) -> None:
-    figure = Path("reports/accuracy_latency.svg").read_text()
-    for label in pd.read_csv("reports/results.csv")["label"]:
-        assert label in figure
-    assert "SLA 50 ms" in figure
+def test_the_figures_name_every_variant(project: Callable) -> None:
+    for name in ("accuracy_latency", "length", "batch"):
+        figure = Path(f"reports/{name}.svg").read_text()
+        assert all(variant.replace("_", " ") in figure for variant in VARIANTS)
+    assert "SLA 50 ms" in Path("reports/accuracy_latency.svg").read_text()
+    assert "real sentences, padded" in Path("reports/batch.svg").read_text()

@@ -9,12 +9,14 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from stages.core.errors import InputError
+from stages.core.layout import VARIANTS
 
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+NonNegative = Annotated[float, Field(ge=0)]
 ModelName = Literal["teacher", "student"]
 T = TypeVar("T")
 
@@ -101,6 +103,36 @@ class DataConfig:
             raise ValueError("validation_share and test_share leave nothing to train on")
 
 
+@dataclass(config=STRICT)
+class SweepConfig:
+    """Settings of the sweep over text length and batch size."""
+
+    rounds: Count
+    seconds: NonNegative
+    warmup: Annotated[int, Field(ge=0)]
+    lengths: Annotated[list[Annotated[int, Field(ge=3)]], Field(min_length=1)]
+    batch_sizes: Annotated[list[Count], Field(min_length=1)]
+
+    def __post_init__(self) -> None:
+        """Check that single texts, which all else is compared with, are there."""
+        if 1 not in self.batch_sizes:
+            raise ValueError("batch_sizes lacks 1")
+
+
+@dataclass(config=STRICT)
+class BenchmarkConfig:
+    """Settings of the measurement."""
+
+    threads: Count
+    rounds: Annotated[int, Field(ge=6)]  # fewer give no 95 % interval of a median
+    calls: Count
+    seconds: NonNegative
+    warmup: Annotated[int, Field(ge=0)]
+    post_sentence: Annotated[str, Field(min_length=1)]
+    control: Literal[VARIANTS]  # type: ignore[valid-type]
+    sweep: SweepConfig
+
+
 def parse(config: DictConfig, schema: type[T]) -> T:
     """Return the sections of `config` that `schema` has as fields, as a validated `schema`.
 
@@ -108,9 +140,8 @@ def parse(config: DictConfig, schema: type[T]) -> T:
         InputError: names each offending key, its value and what is allowed.
     """
     fields = schema.__dataclass_fields__  # type: ignore[attr-defined]
-    sections = OmegaConf.masked_copy(config, list(fields))
     try:
-        values = OmegaConf.to_container(sections, resolve=True, throw_on_missing=True)
+        values = {name: _resolved(config[name]) for name in fields if name in config}
     except MissingMandatoryValue as error:
         raise InputError(_not_set(str(error.full_key))) from error
     except InterpolationToMissingValueError as error:
@@ -121,6 +152,12 @@ def parse(config: DictConfig, schema: type[T]) -> T:
     except ValidationError as error:
         problems = [_describe(problem) for problem in error.errors(include_url=False)]
         raise InputError("; ".join(problems)) from error
+
+
+def _resolved(section: Any) -> Any:
+    if not OmegaConf.is_config(section):
+        return section
+    return OmegaConf.to_container(section, resolve=True, throw_on_missing=True)
 
 
 def _not_set(key: str) -> str:

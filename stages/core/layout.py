@@ -18,6 +18,7 @@ MACHINE = REPORTS / "machine.json"
 VARIANTS = tuple(
     f"{model}_{form}" for model in ("teacher", "student") for form in ("pytorch", "onnx", "int8")
 )
+CONTROL = "control"  # the name under which the benchmark measures one variant a second time
 
 
 def variant_directory(variant: str) -> Path:

@@ -1,0 +1,98 @@
+"""Statistics of predictions: how good a variant is, and how it differs from the teacher."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from scipy.special import softmax
+from scipy.stats import binomtest, bootstrap
+from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, recall_score
+
+from stages.core.statistics import CONFIDENCE, Estimate
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How good a variant's predictions of one split are; shares from 0 to 1."""
+
+    texts: int
+    accuracy: Estimate
+    macro_f1: Estimate
+    recall: dict[str, float]  # by class
+    brier: float  # from 0 (right and sure of it) to 1 (wrong and sure of it)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a variant's predictions compare with the teacher's on the same texts."""
+
+    agreement: float
+    better: int  # texts that this one alone gets right
+    worse: int  # texts that the teacher alone gets right
+    p_value: float  # of the exact McNemar test
+    retained: Estimate  # the accuracy, as a share of the teacher's
+
+
+def score(predictions: pd.DataFrame) -> Scores:
+    """Return the scores of predictions: columns label, predicted, and a logit_ each class.
+
+    The accuracy's interval is Wilson's, that of macro F1 a bootstrap over texts.
+    """
+    truth, guess = predictions["label"].to_numpy(), predictions["predicted"].to_numpy()
+    logits = predictions.filter(regex="^logit_")
+    classes = np.arange(logits.shape[1])
+    right = int((truth == guess).sum())
+    interval = binomtest(right, len(truth)).proportion_ci(CONFIDENCE, method="wilson")
+    recall = recall_score(truth, guess, labels=classes, average=None, zero_division=np.nan)
+    probabilities = softmax(logits.to_numpy(float), axis=1)
+    return Scores(
+        texts=len(truth),
+        accuracy=Estimate(accuracy_score(truth, guess), interval.low, interval.high),
+        macro_f1=_bootstrapped(
+            truth, guess, partial(f1_score, labels=classes, average="macro", zero_division=np.nan)
+        ),
+        recall=dict(zip(logits.columns.str.removeprefix("logit_"), recall.tolist(), strict=True)),
+        brier=brier_score_loss(truth, probabilities, labels=classes, scale_by_half=True),
+    )
+
+
+def compare(predictions: pd.DataFrame, teacher: pd.DataFrame) -> Comparison:
+    """Return how predictions compare with the teacher's of the same texts, in the same order.
+
+    McNemar's exact test is a binomial one on the texts that one of the two alone gets right
+    (McNemar, 1947); the interval of the share retained is a bootstrap over texts, both together.
+    """
+    truth = teacher["label"].to_numpy()
+    right, teacher_right = predictions["predicted"] == truth, teacher["predicted"] == truth
+    better, worse = int((right & ~teacher_right).sum()), int((~right & teacher_right).sum())
+    return Comparison(
+        agreement=float((predictions["predicted"] == teacher["predicted"]).mean()),
+        better=better,
+        worse=worse,
+        p_value=binomtest(better, better + worse).pvalue if better + worse else 1.0,
+        retained=_bootstrapped(
+            right.to_numpy(),
+            teacher_right.to_numpy(),
+            lambda ours, theirs: ours.sum() / theirs.sum(),
+        ),
+    )
+
+
+def _bootstrapped(
+    first: np.ndarray, second: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray], float]
+) -> Estimate:
+    interval = bootstrap(
+        (first, second),
+        statistic,
+        paired=True,
+        vectorized=False,
+        n_resamples=RESAMPLES,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=0,
+    ).confidence_interval
+    return Estimate(statistic(first, second), float(interval.low), float(interval.high))

@@ -1,0 +1,267 @@
+"""The results as a page of text: results.md."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import StrictUndefined, Template
+
+from stages.core.config import BenchmarkConfig
+from stages.core.layout import BENCHMARK, MACHINE, REPORTS
+from stages.core.results import BASELINE, BEST, MEASURES, bottleneck
+from stages.core.statistics import Estimate
+from stages.core.verdict import Verdict
+
+TEMPLATE = Path(__file__).parent / "results.md.jinja"
+# What the post reports: its table, and its latencies step by step.
+POST_TABLE = Path(__file__).parent / "post_table.csv"
+POST_STEPS = Path(__file__).parent / "post_steps.csv"
+CONTROL_BOUND = 0.03  # the control may differ from its twin by so much
+OTHERS_BOUND = 0.05  # other programs may take so much of the machine meanwhile
+STOLEN_BOUND = 0.02  # and its host may withhold so much of it
+
+
+def page(
+    table: pd.DataFrame,
+    control: dict[str, Estimate],
+    sweep: pd.DataFrame,
+    verdict: Verdict,
+    latency: str,
+    settings: BenchmarkConfig,
+) -> str:
+    """Return results.md.
+
+    Args:
+        table: `results.variants`, with pareto_front.
+        control: `results.control`.
+        sweep: `results.sweep`.
+        verdict: what is recommended.
+        latency: the column that the verdict is on.
+        settings: of the benchmark.
+    """
+    conditions, workers = (
+        json.loads((BENCHMARK / f"{name}.json").read_text()) for name in ("conditions", "workers")
+    )
+    threads, cores = (
+        ", ".join(sorted({str(told[key]) for told in workers.values()}))
+        for key in ("threads", "cores")
+    )
+    tables = {
+        "beside_the_post": beside_the_post(table),
+        "step_by_step": step_by_step(table),
+        "every_variant": every_variant(table),
+        "choices": choices(table, verdict, latency),
+        "latencies": latencies(table),
+        "speedups": speedups(table, control, settings.control),
+        "accuracies": accuracies(table),
+        "by_length": by_length(sweep),
+        "by_batch": by_batch(sweep),
+    }
+    template = Template(TEMPLATE.read_text(), undefined=StrictUndefined, keep_trailing_newline=True)
+    return template.render(
+        {
+            name: rows.to_markdown(index=False, disable_numparse=True)
+            for name, rows in tables.items()
+        },
+        warnings=warnings(conditions, control),
+        headline=headline(table),
+        verdict=verdict,
+        test_texts=table.loc[BASELINE, "test_texts"],
+        bottlenecks=bottlenecks(table),
+        settings=settings,
+        machine=json.loads(MACHINE.read_text()),
+        conditions=conditions,
+        threads=threads,
+        cores=cores,
+    )
+
+
+def warnings(found: dict[str, Any], control: dict[str, Estimate]) -> str:
+    """Return a block that says why not to trust the measurement; empty, if nothing does.
+
+    Args:
+        found: `conditions.conditions`.
+        control: `results.control`.
+    """
+    texts = [
+        f"the control differs from its twin by {estimate.value - 1:+.1%} on the "
+        f"{MEASURES[measure]}, more than {CONTROL_BOUND:.0%}"
+        for measure, estimate in control.items()
+        if abs(estimate.value - 1) > CONTROL_BOUND
+    ]
+    if found["others_share"] > OTHERS_BOUND:
+        texts.append(f"other programs took {found['others_share']:.0%} of the machine meanwhile")
+    if found["stolen_share"] > STOLEN_BOUND:
+        texts.append(f"the host withheld {found['stolen_share']:.0%} of the machine meanwhile")
+    if found["throttled_periods"]:
+        texts.append(f"a CPU quota ({found['cpu_quota']}) stopped the measurement now and then")
+    if found["governor"] not in (None, "performance"):
+        texts.append(f"the CPU's frequency governor is {found['governor']}, not performance")
+    if found["on_battery"]:
+        texts.append("the machine ran on its battery")
+    return "".join(f"> **Warning**: {text}.\n\n" for text in texts)
+
+
+def headline(table: pd.DataFrame) -> str:
+    """Return the experiment's result in one sentence."""
+    best = table.loc[BEST]
+    less, low, high = (1 - 1 / best[f"post_model_speedup{end}"] for end in ("", "_low", "_high"))
+    return (
+        f"{less:.1%} less latency ({low:.1%} to {high:.1%}; the post: 92%), "
+        f"{best['accuracy_retained']:.1%} of the accuracy ({best['accuracy_retained_low']:.1%} to "
+        f"{best['accuracy_retained_high']:.1%}; the post: 98%)"
+    )
+
+
+def names(table: pd.DataFrame) -> pd.Series:
+    """Return what the rows are called in a table."""
+    return table.index.to_series().str.replace("_", " ")
+
+
+def interval(table: pd.DataFrame, name: str, form: str) -> pd.Series:
+    """Return an estimate and its interval as text."""
+    ends = [table[f"{name}{end}"].map(form.format) for end in ("", "_low", "_high")]
+    return ends[0] + " (" + ends[1] + "–" + ends[2] + ")"
+
+
+def beside_the_post(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the post's table with our row under each of its."""
+    rows = []
+    for post in pd.read_csv(POST_TABLE).itertuples():
+        ours = table.loc[post.variant]
+        rows.append((f"{post.model} (post)", post.params, post.accuracy, post.latency))
+        rows.append(
+            (
+                f"**{ours['label']}**",
+                f"**{ours['parameters'] / 1e6:.1f}M**",
+                f"**{ours['accuracy']:.1%}**",
+                f"**{ours['post_model_mean_ms']:.2f}ms**",
+            )
+        )
+    return pd.DataFrame(rows, columns=["Model", "Params", "Accuracy", "Latency"])
+
+
+def step_by_step(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean latency after each of the post's steps, and what the step took off it."""
+    steps = pd.read_csv(POST_STEPS)
+    columns = {"Step": steps["step"]}
+    ours = steps["variant"].map(table["post_model_mean_ms"])
+    for name, ms in ("post", steps["ms"]), ("here", ours):
+        columns[f"ms ({name})"] = ms.map("{:.3g}".format)
+        columns[f"Less ({name})"] = (1 - ms / ms.shift()).map("{:.0%}".format, na_action="ignore")
+    return pd.DataFrame(columns).fillna("")
+
+
+def every_variant(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of all variants."""
+    statistics = [
+        name for name in ("mean", "p50", "p95", "p99") if f"test_label_{name}_ms" in table
+    ]
+    return pd.DataFrame(
+        {
+            "Variant": names(table) + ": " + table["label"],
+            "Params": (table["parameters"] / 1e6).map("{:.1f}M".format),
+            "Accuracy": table["accuracy"].map("{:.1%}".format),
+            "Retained": table["accuracy_retained"].map("{:.1%}".format),
+            **{name: table[f"test_label_{name}_ms"].map("{:.2f}".format) for name in statistics},
+            "× PyTorch": table["test_label_speedup"].map("{:.1f}".format),
+            "× ONNX": table["test_label_speedup_onnx"].map("{:.1f}".format),
+            "Size": table["size_mb"].map("{:.0f} MB".format),
+            "Memory": table["peak_mb"].map("{:.0f} MB".format),
+        }
+    )
+
+
+def choices(table: pd.DataFrame, verdict: Verdict, latency: str) -> pd.DataFrame:
+    """Return what the verdict says of each variant, the fastest first."""
+    table = table.sort_values(latency)
+    return pd.DataFrame(
+        {
+            "Variant": names(table),
+            f"{latency.split('_')[2]}, text to label": table[latency].map("{:.2f} ms".format),
+            "Validation accuracy": table["validation_accuracy"].map("{:.1%}".format),
+            "Kept": interval(table, "validation_retained", "{:.1%}"),
+            "Pareto front": table["pareto_front"].map({True: "yes", False: ""}),
+            "Verdict": table.index.map(verdict.reasons),
+        }
+    )
+
+
+def latencies(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the statistics of single requests."""
+    columns = {"Variant": names(table)}
+    for measure, title in MEASURES.items():
+        found = table.filter(regex=rf"^{measure}_(mean|p50|p95|p99)_ms$")
+        columns[title] = found.apply(
+            lambda row: " / ".join(f"{ms:.2f}" for ms in row.dropna()), axis=1
+        )
+    return pd.DataFrame(columns)
+
+
+def speedups(table: pd.DataFrame, control: dict[str, Estimate], twin: str) -> pd.DataFrame:
+    """Return how many times faster each variant is than the baseline, and the control's row."""
+    faster = table.drop(BASELINE)
+    rows = pd.DataFrame(
+        {"Variant": names(faster)}
+        | {
+            title: interval(faster, f"{measure}_speedup", "{:.2f}")
+            for measure, title in MEASURES.items()
+        }
+    )
+    rows.loc["control"] = [
+        f"control: {twin.replace('_', ' ')} against itself",
+        *(f"{e.value:.3f} ({e.low:.3f}–{e.high:.3f})" for e in control.values()),
+    ]
+    return rows
+
+
+def accuracies(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what the predictions of the test split say."""
+    recalls = table.filter(regex="^recall_")
+    return pd.DataFrame(
+        {
+            "Variant": names(table),
+            "Accuracy": interval(table, "accuracy", "{:.1%}"),
+            "Macro F1": interval(table, "macro_f1", "{:.3f}"),
+            **{
+                f"Recall, {name.removeprefix('recall_')}": recalls[name].map("{:.1%}".format)
+                for name in recalls
+            },
+            "Brier": table["brier"].map("{:.3f}".format),
+            "Retained": interval(table, "accuracy_retained", "{:.1%}"),
+            "Agreement": table["agreement"].map("{:.1%}".format),
+            "Better / worse": table["better"].astype(str) + " / " + table["worse"].astype(str),
+            "McNemar p": table["p_value"].map("{:.2g}".format),
+        }
+    )
+
+
+def by_length(sweep: pd.DataFrame) -> pd.DataFrame:
+    """Return the latency of one text, a row a text length."""
+    single = sweep[(sweep["batch"] == 1) & (sweep["length"] > 0)]
+    return _pivoted(single, "length", "ms", "{:.2f}").rename(columns={"length": "tokens"})
+
+
+def by_batch(sweep: pd.DataFrame) -> pd.DataFrame:
+    """Return the throughput of real sentences, a row a batch size, with the share of padding."""
+    real = sweep[sweep["length"] == 0]
+    padding = real.groupby("batch")["padding"].mean().map("{:.0%}".format)
+    table = _pivoted(real, "batch", "texts_per_second", "{:.0f}")
+    table.insert(1, "padding", table["batch"].map(padding))
+    return table
+
+
+def _pivoted(table: pd.DataFrame, index: str, values: str, form: str) -> pd.DataFrame:
+    wide = table.pivot_table(values, index, "variant", sort=False, observed=True).sort_index()
+    return wide.map(form.format).rename(columns=lambda name: name.replace("_", " ")).reset_index()
+
+
+def bottlenecks(table: pd.DataFrame) -> str:
+    """Return a line a variant that says what takes most of its time."""
+    profile = pd.read_csv(REPORTS / "profile.csv")
+    slowdowns = profile.groupby("variant")["slowdown"].first()
+    return "\n".join(
+        f"- {bottleneck(profile, variant)} (the profiler made it {slowdowns[variant]:.1f}× slower)."
+        for variant in table.index
+    )

@@ -1,0 +1,103 @@
+"""Repeat the training over several seeds: `python -m stages.core.seeds 13 14 15` (`make seeds`).
+
+Each seed is a DVC experiment up to the evaluation; what was trained before comes from the cache.
+"""
+
+import subprocess
+import sys
+
+import dvc.api
+import pandas as pd
+
+from stages.core.errors import InputError
+from stages.core.files import whole_file, write_text
+from stages.core.layout import EVALUATION, REPORTS, VARIANTS
+from stages.core.results import BASELINE
+
+
+def run(seeds: list[str]) -> None:
+    """Write reports/seeds.csv, a row a seed and variant, and reports/seeds.md, its summary.
+
+    Raises:
+        InputError: there are fewer than two seeds, or the experiment of one fails.
+    """
+    if len(seeds) < 2:
+        raise InputError(f"{len(seeds)} seeds have no spread; name two or more, such as 13 14 15")
+    rows = []
+    for seed in seeds:
+        name = experiment(seed)
+        rows += [
+            {"seed": seed, "variant": variant, "accuracy": accuracy(variant, name)}
+            for variant in VARIANTS
+        ]
+    table = pd.DataFrame(rows)
+    teacher = table[table["variant"] == BASELINE].set_index("seed")["accuracy"]
+    table["retained"] = table["accuracy"] / table["seed"].map(teacher)
+    with whole_file(REPORTS / "seeds.csv") as part:
+        table.round(4).to_csv(part, index=False)
+    write_text(REPORTS / "seeds.md", page(table))
+    print(f"seeds: {REPORTS / 'seeds.md'}, over {len(seeds)} seeds")
+
+
+def experiment(seed: str) -> str:
+    """Run the experiment of a seed, as far as the evaluation; return its name."""
+    name = f"seed-{seed}"
+    if name in dvc_command("exp", "list", "--name-only", capture_output=True).stdout.split():
+        dvc_command("exp", "remove", "--quiet", name)
+    dvc_command("exp", "run", "--temp", "--name", name, "--set-param", f"seed={seed}", "evaluate")
+    return name
+
+
+def dvc_command(*arguments: str, capture_output: bool = False) -> subprocess.CompletedProcess:
+    """Run a DVC command; raise InputError if it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        capture_output=capture_output,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise InputError(f"dvc {' '.join(arguments)} failed; look above for its error")
+    return done
+
+
+def accuracy(variant: str, revision: str) -> float:
+    """Return the test accuracy of a variant in an experiment."""
+    path = str(EVALUATION / variant / "predictions.parquet")
+    with dvc.api.open(path, rev=revision, mode="rb") as file:
+        predictions = pd.read_parquet(file)
+    test = predictions[predictions["split"] == "test"]
+    return float((test["predicted"] == test["label"]).mean())
+
+
+def page(table: pd.DataFrame) -> str:
+    """Return seeds.md (columns seed, variant, accuracy, retained)."""
+    groups = table.groupby("variant", sort=False)
+    summary = pd.DataFrame(
+        {
+            f"{name.capitalize()}: mean ± sd (range)": groups[name].agg(
+                lambda values: (
+                    f"{values.mean():.1%} ± {values.std():.1%} "
+                    f"({values.min():.1%}–{values.max():.1%})"
+                )
+            )
+            for name in ("accuracy", "retained")
+        }
+    )
+    summary.insert(0, "Variant", summary.index.str.replace("_", " "))
+    seeds = ", ".join(dict.fromkeys(table["seed"]))
+    return f"""# Over several seeds
+
+Test accuracy, and the share of the teacher's that is retained, when teacher and student are trained
+with the seeds {seeds}. The split of the texts is the same for all. `make seeds` runs this; every
+run's figures are in [seeds.csv](seeds.csv).
+
+{summary.to_markdown(index=False, disable_numparse=True)}
+"""
+
+
+if __name__ == "__main__":
+    try:
+        run(sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"seeds: {error}")

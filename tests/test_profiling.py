@@ -1,0 +1,64 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from stages.core.layout import VARIANTS
+from stages.core.results import bottleneck
+from stages.profiling import KINDS
+
+
+@pytest.fixture
+def profile(project: Callable) -> pd.DataFrame:
+    return pd.read_csv("reports/profile.csv")
+
+
+def milliseconds(profile: pd.DataFrame, variant: str) -> pd.Series:
+    return profile[profile["variant"] == variant].groupby("kind")["ms"].sum()
+
+
+def test_every_variant_spends_time_on_what_it_is_made_of(profile: pd.DataFrame) -> None:
+    for variant in VARIANTS:
+        spent = milliseconds(profile, variant)
+        expected = set(KINDS) - ({"quantize/dequantize"} if "int8" not in variant else set())
+        assert set(spent.index) == expected
+        assert (spent.drop("overhead") > 0).all()
+
+
+def test_operators_are_counted_by_text(profile: pd.DataFrame) -> None:
+    calls = profile.set_index(["variant", "operator"])["calls"]
+    assert calls["teacher_pytorch", "aten::native_layer_norm"] == 1 + 2 * 3
+    assert calls["teacher_onnx", "LayerNormalization"] == 1 + 2 * 3
+    assert calls["student_pytorch", "aten::embedding"] == 2
+    for form in ("onnx", "int8"):
+        assert calls[f"student_{form}", "Gather of rows"] == 2  # words and positions
+    assert calls["student_int8", "encode"] == 1
+
+
+def test_integer_products_are_found_in_int8_alone(profile: pd.DataFrame) -> None:
+    integer = profile[profile["operator"].str.contains("Integer|DynamicQuantize")]
+    assert set(integer["variant"]) == {"teacher_int8", "student_int8"}
+
+
+def test_the_profiler_takes_time_itself(profile: pd.DataFrame) -> None:
+    assert (profile.groupby("variant")["slowdown"].nunique() == 1).all()
+    assert (profile["slowdown"] > 0.5).all()
+
+
+def test_the_figure_names_every_kind(profile: pd.DataFrame) -> None:
+    figure = Path("reports/profile.svg").read_text()
+    assert all(kind in figure for kind in KINDS)
+
+
+def test_the_bottleneck_is_named_by_the_data() -> None:
+    profile = pd.DataFrame(
+        {
+            "variant": "student_int8",
+            "kind": ["attention", "matrix products", "overhead", "matrix products"],
+            "ms": [2.0, 3.0, 1.0, 4.0],
+        }
+    )
+    assert bottleneck(profile, "student_int8") == (
+        "student int8: matrix products 70% of the time, then attention 20%, overhead 10%"
+    )
