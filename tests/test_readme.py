@@ -18,7 +18,8 @@ def committed(path: str) -> str:
 
 def test_the_table_is_the_generated_one() -> None:
     readme = committed("README.md")
-    assert with_results(readme, committed("reports/results.md")) == readme, "run: make readme"
+    results, seeds = committed("reports/results.md"), committed("reports/seeds.md")
+    assert with_results(readme, results, seeds) == readme, "run: make readme"
 
 
 def test_the_picture_and_the_table_show_the_stages_of_dvc_yaml() -> None:
