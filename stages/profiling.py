@@ -12,7 +12,6 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-import altair as alt
 import numpy as np
 import pandas as pd
 from pydantic.dataclasses import dataclass
@@ -34,7 +33,7 @@ from stages.core.results import BEST, bottleneck
 from stages.core.worker import milliseconds
 
 WARMUP = 5
-# The kinds, in the order of the figure, and the operators of PyTorch and ONNX Runtime in each.
+# The kinds, in the figure's order, and the operators of PyTorch and ONNX Runtime in each.
 # What no kind names is overhead: shapes, views and copies, and the time between operators.
 KINDS = {
     "tokenizer": ("encode",),
@@ -78,7 +77,7 @@ class Config:
 
 
 def run(config: Config) -> str:
-    """Write reports/profile.csv, a row an operator of a variant, and reports/profile.svg."""
+    """Write reports/profile.csv, a row an operator of a variant."""
     texts = np.random.default_rng(config.seed).choice(
         load_corpus()["test"]["text"][:], config.profile.texts
     )
@@ -90,33 +89,11 @@ def run(config: Config) -> str:
             task = pool.submit(profile_variant, directory, texts.tolist(), config.profile.threads)
             tables.append(task.result().assign(variant=variant))
     profile = pd.concat(tables, ignore_index=True)
+    profile = profile.sort_values("kind", key=lambda kinds: kinds.map(list(KINDS).index))
     columns = ["variant", "kind", "operator", "calls", "ms", "slowdown"]
     with whole_file(REPORTS / "profile.csv") as part:
         profile[columns].round(5).to_csv(part, index=False)
-    with whole_file(REPORTS / "profile.svg") as part:
-        figure(profile).save(part)
     return f"{REPORTS / 'profile.csv'}: {bottleneck(profile, BEST)}"
-
-
-def figure(profile: pd.DataFrame) -> alt.Chart:
-    """Return where a call's time goes, a bar a variant (columns variant, kind, ms)."""
-    kinds = list(KINDS)
-    data = profile.groupby(["variant", "kind"], sort=False, as_index=False)["ms"].sum()
-    data["variant"] = data["variant"].str.replace("_", " ")
-    data["order"] = data["kind"].map(kinds.index)
-    bars = (
-        alt.Chart(data)
-        .mark_bar()
-        .encode(
-            x=alt.X("ms:Q", title="share of the time from text to label")
-            .stack("normalize")
-            .axis(format="%"),
-            y=alt.Y("variant:N", title=None, sort=None),
-            color=alt.Color("kind:N", title=None, sort=kinds).scale(scheme="tableau10"),
-            order="order:Q",
-        )
-    )
-    return bars.properties(width=520, height=200, title="Where the time goes")
 
 
 def profile_variant(directory: Path, texts: list[str], threads: int) -> pd.DataFrame:

@@ -11,7 +11,8 @@ from stages.core.app import launch
 from stages.core.config import STRICT, BenchmarkConfig, Share
 from stages.core.errors import InputError
 from stages.core.files import whole_file, write_json, write_text
-from stages.core.layout import REPORTS
+from stages.core.html import html
+from stages.core.layout import CONTROL, REPORTS
 from stages.core.page import headline, page
 from stages.core.results import BEST, SLA_LATENCY
 from stages.core.statistics import TAIL_SAMPLES
@@ -36,7 +37,7 @@ class Config:
 
 
 def run(config: Config) -> str:
-    """Write reports/: results.md, results.csv, sweep.csv, metrics.json and the figures.
+    """Write reports/: results.md, index.html, results.csv, sweep.csv, metrics.json, the figures.
 
     Raises:
         InputError: the samples are too few for the percentile that the SLA names.
@@ -44,7 +45,7 @@ def run(config: Config) -> str:
     settings = config.report
     control = results.control(config.benchmark.control)
     table = results.variants(noise=max(abs(estimate.value - 1) for estimate in control.values()))
-    sweep = results.sweep()
+    samples, sweep = results.load_samples("test_label"), results.sweep()
     latency = SLA_LATENCY.format(settings.sla_percentile)
     if latency not in table:
         calls = TAIL_SAMPLES * 100 // (100 - settings.sla_percentile)
@@ -65,18 +66,33 @@ def run(config: Config) -> str:
     for name, data in ("results", table.round(4)), ("sweep", sweep.round(4)):
         with whole_file(REPORTS / f"{name}.csv") as part:
             data.to_csv(part, index=name == "results")
-    for name, figure in {
+    charts = {
         "accuracy_latency": figures.accuracy_latency(table, latency, settings.sla_ms),
+        "distribution": figures.distributions(
+            samples[samples["variant"] != CONTROL], settings.sla_ms
+        ),
+        "learning": figures.learning_curves(learning_curves()),
         "length": figures.latency_by_length(sweep),
         "batch": figures.throughput_by_batch(sweep),
-    }.items():
+        "profile": figures.time_by_kind(pd.read_csv(REPORTS / "profile.csv")),
+    }
+    for name, chart in charts.items():
         with whole_file(REPORTS / f"{name}.svg") as part:
-            figure.save(part)
-    write_text(
-        REPORTS / "results.md", page(table, control, sweep, verdict, latency, config.benchmark)
-    )
+            chart.save(part)
+    text = page(table, control, sweep, verdict, latency, config.benchmark)
+    write_text(REPORTS / "results.md", text)
+    write_text(REPORTS / "index.html", html(text, charts))
     write_json(REPORTS / "metrics.json", metrics(table, latency))
     return f"{REPORTS}: {headline(table)}"
+
+
+def learning_curves() -> pd.DataFrame:
+    """Return the epochs of both trainings: model, epoch, validation_accuracy and the losses."""
+    stages = {"teacher": "finetune", "student": "distill"}
+    tables = [
+        pd.read_csv(REPORTS / f"{stage}.csv").assign(model=model) for model, stage in stages.items()
+    ]
+    return pd.concat(tables)
 
 
 def metrics(table: pd.DataFrame, latency: str) -> dict[str, dict]:

@@ -1,6 +1,7 @@
 """The report's figures."""
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 WIDTH, HEIGHT = 520, 300
@@ -29,8 +30,14 @@ def accuracy_latency(table: pd.DataFrame, latency: str, sla_ms: float) -> alt.La
     intervals = alt.Chart(data).mark_rule(color="gray")
     intervals = intervals.encode(x=x, y=low, y2="accuracy_high:Q")
     ring = alt.Chart(data[data["recommended"]]).mark_point(size=350, color="gray").encode(x=x, y=y)
-    sla = alt.Chart(pd.DataFrame({"ms": [sla_ms]})).mark_rule(strokeDash=[4, 4]).encode(x="ms:Q")
-    name = sla.mark_text(align="right", dx=-4, y=10).encode(text=alt.value(f"SLA {sla_ms:g} ms"))
+    sla = (
+        alt.Chart(pd.DataFrame({"ms": [sla_ms]}))
+        .mark_rule(strokeDash=[4, 4], color="gray")
+        .encode(x="ms:Q")
+    )
+    name = sla.mark_text(align="right", dx=-4, y=10, color="gray").encode(
+        text=alt.value(f"SLA {sla_ms:g} ms")
+    )
     return (intervals + points + ring + sla + name).properties(
         width=WIDTH,
         height=HEIGHT,
@@ -69,6 +76,67 @@ def throughput_by_batch(sweep: pd.DataFrame) -> alt.FacetChart:
         .facet(facet=alt.Facet("panel:N", title=None, sort=list(names.values())), columns=3)
         .properties(title="Throughput against batch size")
     )
+
+
+def distributions(samples: pd.DataFrame, sla_ms: float) -> alt.LayerChart:
+    """Return what share of calls each variant answers within what time.
+
+    Args:
+        samples: columns variant and ms.
+        sla_ms: where the line is.
+    """
+    shares = np.linspace(0, 1, 201)
+    quantiles = samples.groupby("variant", observed=True)["ms"].quantile(shares)
+    data = quantiles.rename_axis(["variant", "share"]).reset_index().astype({"variant": str})
+    lines = alt.Chart(named(data)).mark_line()
+    lines = lines.encode(
+        x=alt.X("ms:Q", title="ms, test sentences, from text to label (log)").scale(type="log"),
+        y=alt.Y("share:Q", title="answered within").axis(format="%"),
+        color=alt.Color("variant:N", title=None, sort=None),
+        order="share:Q",
+    )
+    sla = (
+        alt.Chart(pd.DataFrame({"ms": [sla_ms]}))
+        .mark_rule(strokeDash=[4, 4], color="gray")
+        .encode(x="ms:Q")
+    )
+    return (lines + sla).properties(
+        width=WIDTH, height=HEIGHT, title="Distribution of latencies (dashed: SLA)"
+    )
+
+
+def learning_curves(curves: pd.DataFrame) -> alt.Chart:
+    """Return validation accuracy by epoch (columns model, epoch, validation_accuracy)."""
+    lines = alt.Chart(curves).mark_line(point=True)
+    lines = lines.encode(
+        x=alt.X("epoch:Q").axis(tickMinStep=1),
+        y=alt.Y("validation_accuracy:Q", title="validation accuracy")
+        .scale(zero=False, padding=10)
+        .axis(format="%"),
+        color=alt.Color("model:N", title=None, sort=None),
+    )
+    return lines.properties(width=WIDTH, height=200, title="Learning curves")
+
+
+def time_by_kind(profile: pd.DataFrame) -> alt.Chart:
+    """Return where a call's time goes, a bar a variant.
+
+    Args:
+        profile: columns variant, kind and ms; the kinds in the order of the parts.
+    """
+    kinds = profile["kind"].unique().tolist()
+    data = profile.groupby(["variant", "kind"], sort=False, as_index=False)["ms"].sum()
+    data["order"] = data["kind"].map(kinds.index)
+    bars = alt.Chart(named(data)).mark_bar()
+    bars = bars.encode(
+        x=alt.X("ms:Q", title="share of the time from text to label")
+        .stack("normalize")
+        .axis(format="%"),
+        y=alt.Y("variant:N", title=None, sort=None),
+        color=alt.Color("kind:N", title=None, sort=kinds).scale(scheme="tableau10"),
+        order="order:Q",
+    )
+    return bars.properties(width=WIDTH, height=200, title="Where the time goes")
 
 
 def _lines(data: pd.DataFrame) -> alt.Chart:

@@ -33,6 +33,7 @@ def load_samples(measure: str) -> pd.DataFrame:
     """Return the timed calls of one of `MEASURES`."""
     workload, quantity = measure.split("_")
     samples = pd.read_parquet(BENCHMARK / "samples.parquet")
+    samples = samples.astype({"variant": pd.CategoricalDtype((*VARIANTS, CONTROL))})
     return samples[(samples["workload"] == workload) & (samples["quantity"] == quantity)]
 
 

@@ -1,0 +1,97 @@
+"""Classify texts with any variant: `python stages/predict.py "A lovely film."`.
+
+Not a stage: it uses what the pipeline has made, with the code that evaluate and benchmark use.
+"""
+
+import argparse
+import csv
+import io
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from scipy.special import softmax
+from tqdm import tqdm
+
+from stages.core.errors import InputError
+from stages.core.inference import encode, load_classifier, load_tokenizer
+from stages.core.layout import VARIANTS, variant_directory
+
+Row = dict[str, str | float]  # text, label, score (the label's probability), ms
+
+
+def predict(texts: list[str], variant: str) -> Iterator[Row]:
+    """Return for each text its label, the probability of that, and the ms from text to label.
+
+    Raises:
+        InputError: the variant was not made.
+    """
+    directory = variant_directory(variant)
+    classifier, tokenizer = load_classifier(directory), load_tokenizer(directory)
+
+    def row(text: str) -> Row:
+        started = time.perf_counter()
+        scores = softmax(classifier.logits(encode(tokenizer, [text]))[0])
+        answer = int(scores.argmax())
+        label, score = classifier.labels[answer], round(float(scores[answer]), 4)
+        ms = round((time.perf_counter() - started) * 1e3, 3)
+        return {"text": text, "label": label, "score": score, "ms": ms}
+
+    row("The first call is slower than all others.")
+    return map(row, tqdm(texts, desc=variant, unit="text", disable=None))
+
+
+def read_lines(name: str) -> list[str]:
+    """Return the lines of a UTF-8 file, or of standard input (`-`)."""
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return [line.rstrip("\r\n") for line in io.StringIO(data.decode("utf-8-sig"))]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{name} can't be read as UTF-8 text ({error}); convert it") from error
+
+
+def print_text(rows: Iterator[Row]) -> None:
+    """Print rows for people."""
+    for row in rows:
+        print(f"{row['label']}\t{row['score']:.4f}\t{row['ms']:.2f} ms\t{row['text']}")
+
+
+def print_csv(rows: Iterator[Row]) -> None:
+    """Print rows as csv with a header."""
+    writer = csv.DictWriter(sys.stdout, ("text", "label", "score", "ms"), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def print_jsonl(rows: Iterator[Row]) -> None:
+    """Print rows as JSON, one a line."""
+    for row in rows:
+        print(json.dumps(row, ensure_ascii=False))
+
+
+FORMATS = {"text": print_text, "csv": print_csv, "jsonl": print_jsonl}
+
+
+def main() -> None:
+    """Parse the command line, predict and print."""
+    parser = argparse.ArgumentParser(description="Classify texts with a variant of the pipeline.")
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="a text to classify")
+    parser.add_argument("--input", metavar="FILE", help="a file with one text a line; - is stdin")
+    parser.add_argument("--variant", choices=VARIANTS, default="student_int8")
+    parser.add_argument("--format", choices=FORMATS, default="text")
+    options = parser.parse_args()
+    if bool(options.texts) == bool(options.input):
+        parser.error("give texts, or a file of them with --input (- for standard input)")
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever reads the output may stop early
+    try:
+        texts = options.texts or read_lines(options.input)
+        FORMATS[options.format](predict(texts, options.variant))
+    except InputError as error:
+        sys.exit(f"predict: {error}")
+
+
+if __name__ == "__main__":
+    main()
