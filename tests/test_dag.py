@@ -26,14 +26,14 @@ ALL_STAGES = {
 
 
 class Clone:
-    """A fresh clone of this repository's last commit, and the stages that a command runs in it."""
+    """A fresh clone of a repository's last commit, and the stages that a command runs in it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, source: Path = ROOT) -> None:
         self.directory = directory
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(directory)], check=True)
+        subprocess.run(["git", "clone", "--quiet", str(source), str(directory)], check=True)
 
-    def dvc(self, *arguments: str) -> set[str]:
-        """Run a DVC command; return the stages that it ran."""
+    def run(self, *command: str) -> str:
+        """Run a command; return what it printed."""
         environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             **{
@@ -43,7 +43,7 @@ class Clone:
             },
         }
         done = subprocess.run(
-            [sys.executable, "-m", "dvc", *arguments],
+            command,
             cwd=self.directory,
             env=environment,
             stdout=subprocess.PIPE,
@@ -52,7 +52,12 @@ class Clone:
             check=False,
         )
         assert done.returncode == 0, done.stdout
-        return set(re.findall(r"Running stage '(.+?)':", done.stdout))
+        return done.stdout
+
+    def dvc(self, *arguments: str) -> set[str]:
+        """Run a DVC command; return the stages that it ran."""
+        printed = self.run(sys.executable, "-m", "dvc", *arguments)
+        return set(re.findall(r"Running stage '(.+?)':", printed))
 
     def metrics(self) -> dict[str, dict[str, float]]:
         return json.loads((self.directory / "reports" / "metrics.json").read_text())
@@ -115,3 +120,16 @@ def test_a_change_of_quantization_reruns_only_what_follows(clone: Clone) -> None
     after = clone.metrics()
     assert after["teacher_onnx"]["accuracy"] == before["teacher_onnx"]["accuracy"]
     assert after["teacher_int8"]["size_mb"] != before["teacher_int8"]["size_mb"]
+
+
+def test_what_was_pushed_is_pulled_and_not_made_again(clone: Clone, tmp_path: Path) -> None:
+    remote = ("remote", "add", "--local", "--default", "store", str(tmp_path / "store"))
+    clone.dvc(*remote)
+    clone.dvc("push")
+    clone.run("git", "commit", "--quiet", "--all", "--message", "The shrunken experiment")
+    other = Clone(tmp_path / "other", clone.directory)
+    other.dvc(*remote)
+    other.dvc("pull")
+    assert other.dvc("repro") == {"machine"}
+    printed = other.run(sys.executable, "stages/predict.py", "A lovely film.")
+    assert printed.split("\t")[0] in ("positive", "negative")
