@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from stages.core.errors import InputError
 from stages.core.inference import encode, load_classifier, load_tokenizer
-from stages.core.layout import VARIANTS, variant_directory
+from stages.core.layout import VARIANTS, check_root, variant_directory
 
 Row = dict[str, str | float]  # text, label, score (the label's probability), ms
 
@@ -87,6 +87,7 @@ def main() -> None:
         parser.error("give texts, or a file of them with --input (- for standard input)")
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever reads the output may stop early
     try:
+        check_root()
         texts = options.texts or read_lines(options.input)
         FORMATS[options.format](predict(texts, options.variant))
     except InputError as error:

@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from stages.core.app import launch
+from stages.core.conditions import Clocks, conditions
 from stages.core.config import STRICT, Count, Seed
 from stages.core.corpus import load_corpus
 from stages.core.files import whole_file
@@ -47,7 +48,7 @@ KINDS = {
         *("aten::_scaled_dot_product_flash_attention_for_cpu", "aten::_softmax", "Softmax"),
         *("Attention", "MultiHeadAttention", "work on heads"),
     ),
-    "normalisation": ("aten::native_layer_norm", "LayerNormalization", "SkipLayerNormalization"),
+    "normalisation": ("aten::native_layer_norm", "LayerNormalization"),
     "activation": (
         *("aten::gelu", "aten::tanh", "aten::relu", "Gelu", "BiasGelu", "FastGelu", "QuickGelu"),
         *("Erf", "Tanh", "Relu"),
@@ -82,6 +83,7 @@ def run(config: Config) -> str:
         load_corpus()["test"]["text"][:], config.profile.texts
     )
     tables = []
+    before = Clocks.read([])
     context = get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
         for variant in tqdm(VARIANTS, desc="profile", unit="variant", disable=None):
@@ -89,8 +91,12 @@ def run(config: Config) -> str:
             task = pool.submit(profile_variant, directory, texts.tolist(), config.profile.threads)
             tables.append(task.result().assign(variant=variant))
     profile = pd.concat(tables, ignore_index=True)
-    profile = profile.sort_values("kind", key=lambda kinds: kinds.map(list(KINDS).index))
-    columns = ["variant", "kind", "operator", "calls", "ms", "slowdown"]
+    found = conditions(before, Clocks.read([]))
+    profile = profile.sort_values(
+        "kind", kind="stable", key=lambda kinds: kinds.map(list(KINDS).index)
+    )
+    profile["others_share"] = found["others_share"]
+    columns = ["variant", "kind", "operator", "calls", "ms", "slowdown", "others_share"]
     with whole_file(REPORTS / "profile.csv") as part:
         profile[columns].round(5).to_csv(part, index=False)
     return f"{REPORTS / 'profile.csv'}: {bottleneck(profile, BEST)}"
@@ -99,33 +105,29 @@ def run(config: Config) -> str:
 def profile_variant(directory: Path, texts: list[str], threads: int) -> pd.DataFrame:
     """Return a row an operator: operator, kind, calls and ms a text, and slowdown.
 
-    The slowdown is how many times longer calls take under the profiler. The time between operators
-    is what they leave of a call that is not profiled; under the profiler it is mostly its own.
+    The slowdown is how many times longer calls take under the profiler, which inflates operators:
+    together they are scaled down to what a call takes without it, and what they leave of that is
+    the time between operators.
     """
     tokenizer = load_tokenizer(directory)
     inputs = [encode(tokenizer, [text]) for text in texts]
     encoding_ms = milliseconds(lambda: [encode(tokenizer, [text]) for text in texts])
     logits = load_classifier(directory, threads).logits
-    plain_ms = timed(logits, inputs)
+    plain_ms = time_calls(logits, inputs)
     if (directory / "model.onnx").exists():
         operators, profiled_ms = profile_onnx(directory / "model.onnx", inputs, threads)
     else:
         operators, profiled_ms = profile_pytorch(logits, inputs)
-    between = max(0.0, plain_ms - sum(ms for _, _, ms in operators))
-    table = pd.DataFrame(
-        [
-            *operators,
-            ("encode", len(texts), encoding_ms),
-            ("between operators", len(texts), between),
-        ],
-        columns=["operator", "calls", "ms"],
-    )
+    table = pd.DataFrame(operators, columns=["operator", "calls", "ms"])
+    table["ms"] *= min(1.0, plain_ms / table["ms"].sum())
+    table.loc[len(table)] = ["between operators", len(texts), plain_ms - table["ms"].sum()]
+    table.loc[len(table)] = ["encode", len(texts), encoding_ms]
     table[["calls", "ms"]] /= len(texts)
     kinds = table["operator"].map(KIND).fillna("overhead")
     return table.assign(kind=kinds, slowdown=profiled_ms / plain_ms)
 
 
-def timed(logits: Logits, inputs: list[Inputs]) -> float:
+def time_calls(logits: Logits, inputs: list[Inputs]) -> float:
     """Return the milliseconds that all calls take, after some to warm up."""
     for encoded in inputs[:WARMUP]:
         logits(encoded)

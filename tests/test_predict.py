@@ -75,3 +75,10 @@ def test_a_variant_that_was_not_made_is_named(empty: Callable) -> None:
     assert done.returncode == 1
     assert "no model in data/models/student/int8; make it with: dvc repro" in done.stderr.decode()
     assert done.stdout == b""
+
+
+def test_another_directory_than_the_projects_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "run it from the project's root" in predict("a text").stderr.decode()

@@ -1,18 +1,15 @@
 """Statistics of predictions: how good a variant is, and how it differs from the teacher."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, recall_score
 
-from stages.core.statistics import CONFIDENCE, Estimate
-
-RESAMPLES = 1000
+from stages.core.statistics import CONFIDENCE, Estimate, bootstrapped
 
 
 @dataclass(frozen=True)
@@ -48,13 +45,12 @@ def score(predictions: pd.DataFrame) -> Scores:
     right = int((truth == guess).sum())
     interval = binomtest(right, len(truth)).proportion_ci(CONFIDENCE, method="wilson")
     recall = recall_score(truth, guess, labels=classes, average=None, zero_division=np.nan)
+    f1 = partial(f1_score, labels=classes, average="macro", zero_division=np.nan)
     probabilities = softmax(logits.to_numpy(float), axis=1)
     return Scores(
         texts=len(truth),
         accuracy=Estimate(accuracy_score(truth, guess), interval.low, interval.high),
-        macro_f1=_bootstrapped(
-            truth, guess, partial(f1_score, labels=classes, average="macro", zero_division=np.nan)
-        ),
+        macro_f1=bootstrapped(f1, truth, guess, vectorized=False),
         recall=dict(zip(logits.columns.str.removeprefix("logit_"), recall.tolist(), strict=True)),
         brier=brier_score_loss(truth, probabilities, labels=classes, scale_by_half=True),
     )
@@ -68,31 +64,15 @@ def compare(predictions: pd.DataFrame, teacher: pd.DataFrame) -> Comparison:
     """
     truth = teacher["label"].to_numpy()
     right, teacher_right = predictions["predicted"] == truth, teacher["predicted"] == truth
+
+    def share(ours: np.ndarray, theirs: np.ndarray) -> float:
+        return ours.sum() / theirs.sum()
+
     better, worse = int((right & ~teacher_right).sum()), int((~right & teacher_right).sum())
     return Comparison(
         agreement=float((predictions["predicted"] == teacher["predicted"]).mean()),
         better=better,
         worse=worse,
         p_value=binomtest(better, better + worse).pvalue if better + worse else 1.0,
-        retained=_bootstrapped(
-            right.to_numpy(),
-            teacher_right.to_numpy(),
-            lambda ours, theirs: ours.sum() / theirs.sum(),
-        ),
+        retained=bootstrapped(share, right.to_numpy(), teacher_right.to_numpy(), vectorized=False),
     )
-
-
-def _bootstrapped(
-    first: np.ndarray, second: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray], float]
-) -> Estimate:
-    interval = bootstrap(
-        (first, second),
-        statistic,
-        paired=True,
-        vectorized=False,
-        n_resamples=RESAMPLES,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=0,
-    ).confidence_interval
-    return Estimate(statistic(first, second), float(interval.low), float(interval.high))

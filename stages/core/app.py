@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from stages.core.config import parse
 from stages.core.errors import InputError
+from stages.core.layout import check_root
 from stages.core.lock import machine_lock
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -33,8 +34,7 @@ def launch(run: Callable[[T], str], schema: type[T], *, alone: bool = False) -> 
     def main(config: DictConfig) -> None:
         logging.getLogger().setLevel(logging.WARNING)  # at INFO, libraries tell of every node
         try:
-            if not Path("dvc.yaml").exists():
-                raise InputError(f"no dvc.yaml in {Path.cwd()}; run it from the project's root")
+            check_root()
             settings = parse(config, schema)
             with machine_lock(alone=alone):
                 started = time.perf_counter()

@@ -35,7 +35,7 @@ class Clocks:
             available=busy + idle + stolen,
             busy=busy,
             stolen=stolen,
-            ours=sum(times.user + times.system for times in ours),
+            ours=sum(sum(times[:4]) for times in ours),  # with children that have ended
             throttled=int(statistics.get("nr_throttled", 0)),
         )
 

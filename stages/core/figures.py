@@ -4,6 +4,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from stages.core.layout import spoken
+
 WIDTH, HEIGHT = 520, 300
 
 
@@ -30,11 +32,7 @@ def accuracy_latency(table: pd.DataFrame, latency: str, sla_ms: float) -> alt.La
     intervals = alt.Chart(data).mark_rule(color="gray")
     intervals = intervals.encode(x=x, y=low, y2="accuracy_high:Q")
     ring = alt.Chart(data[data["recommended"]]).mark_point(size=350, color="gray").encode(x=x, y=y)
-    sla = (
-        alt.Chart(pd.DataFrame({"ms": [sla_ms]}))
-        .mark_rule(strokeDash=[4, 4], color="gray")
-        .encode(x="ms:Q")
-    )
+    sla = _sla(sla_ms)
     name = sla.mark_text(align="right", dx=-4, y=10, color="gray").encode(
         text=alt.value(f"SLA {sla_ms:g} ms")
     )
@@ -95,11 +93,7 @@ def distributions(samples: pd.DataFrame, sla_ms: float) -> alt.LayerChart:
         color=alt.Color("variant:N", title=None, sort=None),
         order="share:Q",
     )
-    sla = (
-        alt.Chart(pd.DataFrame({"ms": [sla_ms]}))
-        .mark_rule(strokeDash=[4, 4], color="gray")
-        .encode(x="ms:Q")
-    )
+    sla = _sla(sla_ms)
     return (lines + sla).properties(
         width=WIDTH, height=HEIGHT, title="Distribution of latencies (dashed: SLA)"
     )
@@ -149,7 +143,12 @@ def _lines(data: pd.DataFrame) -> alt.Chart:
 
 def named(data: pd.DataFrame) -> pd.DataFrame:
     """Return data with its variants called as people read them."""
-    return data.assign(variant=data["variant"].str.replace("_", " "))
+    return data.assign(variant=data["variant"].map(spoken))
+
+
+def _sla(ms: float) -> alt.Chart:
+    line = alt.Chart(pd.DataFrame({"ms": [ms]})).mark_rule(strokeDash=[4, 4], color="gray")
+    return line.encode(x="ms:Q")
 
 
 def _title(column: str) -> str:

@@ -6,6 +6,8 @@ config, tokenizer and weights.
 
 from pathlib import Path
 
+from stages.core.errors import InputError
+
 ENCODER = Path("data/raw/encoder")
 CORPUS_SOURCE = Path("data/raw/corpus")
 CORPUS = Path("data/corpus")
@@ -19,6 +21,17 @@ VARIANTS = tuple(
     f"{model}_{form}" for model in ("teacher", "student") for form in ("pytorch", "onnx", "int8")
 )
 CONTROL = "control"  # the name under which the benchmark measures one variant a second time
+
+
+def check_root() -> None:
+    """Raise InputError if the current directory is no project's root."""
+    if not Path("dvc.yaml").exists():
+        raise InputError(f"no dvc.yaml in {Path.cwd()}; run it from the project's root")
+
+
+def spoken(variant: str) -> str:
+    """Return what people call a variant: `student int8`."""
+    return variant.replace("_", " ")
 
 
 def variant_directory(variant: str) -> Path:

@@ -23,7 +23,7 @@ def machine_lock(*, alone: bool) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
         except BlockingIOError:
-            reason = "the other stages" if alone else "a benchmark"
+            reason = "the other stages" if alone else "a measurement"
             print(f"waiting for {reason} on this machine to end ({path})", file=sys.stderr)
             fcntl.flock(descriptor, mode)
         yield

@@ -8,7 +8,7 @@ import pandas as pd
 from jinja2 import StrictUndefined, Template
 
 from stages.core.config import BenchmarkConfig
-from stages.core.layout import BENCHMARK, MACHINE, REPORTS
+from stages.core.layout import BENCHMARK, MACHINE, REPORTS, spoken
 from stages.core.results import BASELINE, BEST, MEASURES, bottleneck
 from stages.core.statistics import Estimate
 from stages.core.verdict import Verdict
@@ -58,6 +58,7 @@ def page(
         "by_length": by_length(sweep),
         "by_batch": by_batch(sweep),
     }
+    means = table["post_model_mean_ms"]
     template = Template(TEMPLATE.read_text(), undefined=StrictUndefined, keep_trailing_newline=True)
     return template.render(
         {
@@ -67,6 +68,8 @@ def page(
         warnings=warnings(conditions, control),
         headline=headline(table),
         verdict=verdict,
+        less_by_means=1 - means[BEST] / means[BASELINE],
+        fewest_calls=sweep["calls"].min(),
         test_texts=table.loc[BASELINE, "test_texts"],
         bottlenecks=bottlenecks(table),
         settings=settings,
@@ -107,16 +110,20 @@ def headline(table: pd.DataFrame) -> str:
     """Return the experiment's result in one sentence."""
     best = table.loc[BEST]
     less, low, high = (1 - 1 / best[f"post_model_speedup{end}"] for end in ("", "_low", "_high"))
+    retained, least, most = (best[f"accuracy_retained{end}"] for end in ("", "_low", "_high"))
+    post_ms = pd.read_csv(POST_STEPS)["ms"]
+    post_accuracy = pd.read_csv(POST_TABLE)["accuracy"].str.rstrip("%").astype(float)
     return (
-        f"{less:.1%} less latency ({low:.1%} to {high:.1%}; the post: 92%), "
-        f"{best['accuracy_retained']:.1%} of the accuracy ({best['accuracy_retained_low']:.1%} to "
-        f"{best['accuracy_retained_high']:.1%}; the post: 98%)"
+        f"{less:.1%} less latency ({low:.1%} to {high:.1%}; the post: "
+        f"{1 - post_ms.iloc[-1] / post_ms.iloc[0]:.0%}), "
+        f"{retained:.1%} of the accuracy ({least:.1%} to {most:.1%}; the post: "
+        f"{post_accuracy.iloc[-1] / post_accuracy.iloc[0]:.0%})"
     )
 
 
 def names(table: pd.DataFrame) -> pd.Series:
     """Return what the rows are called in a table."""
-    return table.index.to_series().str.replace("_", " ")
+    return table.index.to_series().map(spoken)
 
 
 def interval(table: pd.DataFrame, name: str, form: str) -> pd.Series:
@@ -210,7 +217,7 @@ def speedups(table: pd.DataFrame, control: dict[str, Estimate], twin: str) -> pd
         }
     )
     rows.loc["control"] = [
-        f"control: {twin.replace('_', ' ')} against itself",
+        f"control: {spoken(twin)} against itself",
         *(f"{e.value:.3f} ({e.low:.3f}–{e.high:.3f})" for e in control.values()),
     ]
     return rows
@@ -254,14 +261,20 @@ def by_batch(sweep: pd.DataFrame) -> pd.DataFrame:
 
 def _pivoted(table: pd.DataFrame, index: str, values: str, form: str) -> pd.DataFrame:
     wide = table.pivot_table(values, index, "variant", sort=False, observed=True).sort_index()
-    return wide.map(form.format).rename(columns=lambda name: name.replace("_", " ")).reset_index()
+    return wide.map(form.format).rename(columns=spoken).reset_index()
 
 
 def bottlenecks(table: pd.DataFrame) -> str:
     """Return a line a variant that says what takes most of its time."""
     profile = pd.read_csv(REPORTS / "profile.csv")
     slowdowns = profile.groupby("variant")["slowdown"].first()
-    return "\n".join(
+    others = profile["others_share"].max()
+    disturbed = (
+        f"> **Warning**: other programs took {others:.0%} of the machine meanwhile.\n\n"
+        if others > OTHERS_BOUND
+        else ""
+    )
+    return disturbed + "\n".join(
         f"- {bottleneck(profile, variant)} (the profiler made it {slowdowns[variant]:.1f}× slower)."
         for variant in table.index
     )

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 
 from stages.core.accuracy import compare, score
-from stages.core.layout import BENCHMARK, CONTROL, EVALUATION, VARIANTS
+from stages.core.layout import BENCHMARK, CONTROL, EVALUATION, VARIANTS, spoken
 from stages.core.statistics import Estimate, speedup, summarise
 from stages.core.variant import label, parameters, size_mb
 
@@ -143,7 +143,7 @@ def bottleneck(profile: pd.DataFrame, variant: str) -> str:
     kinds = profile[profile["variant"] == variant].groupby("kind")["ms"].sum()
     shares = (kinds / kinds.sum()).nlargest(3)
     first, *others = (f"{kind} {share:.0%}" for kind, share in shares.items())
-    return f"{variant.replace('_', ' ')}: {first} of the time, then {', '.join(others)}"
+    return f"{spoken(variant)}: {first} of the time, then {', '.join(others)}"
 
 
 def spread(name: str, estimate: Estimate) -> dict[str, float]:

@@ -11,8 +11,8 @@ import pandas as pd
 
 from stages.core.errors import InputError
 from stages.core.files import whole_file, write_text
-from stages.core.layout import EVALUATION, REPORTS, VARIANTS
-from stages.core.results import BASELINE
+from stages.core.layout import EVALUATION, REPORTS, VARIANTS, spoken
+from stages.core.results import BASELINE, BEST
 
 
 def run(seeds: list[str]) -> None:
@@ -21,8 +21,8 @@ def run(seeds: list[str]) -> None:
     Raises:
         InputError: there are fewer than two seeds, or the experiment of one fails.
     """
-    if len(seeds) < 2:
-        raise InputError(f"{len(seeds)} seeds have no spread; name two or more, such as 13 14 15")
+    if len(set(seeds)) < 2 or len(set(seeds)) < len(seeds):
+        raise InputError(f"seeds = {seeds} have no spread; name two or more different ones")
     rows = []
     for seed in seeds:
         name = experiment(seed)
@@ -42,17 +42,17 @@ def run(seeds: list[str]) -> None:
 def experiment(seed: str) -> str:
     """Run the experiment of a seed, as far as the evaluation; return its name."""
     name = f"seed-{seed}"
-    if name in dvc_command("exp", "list", "--name-only", capture_output=True).stdout.split():
+    if name in dvc_command("exp", "list", "--name-only", stdout=subprocess.PIPE).stdout.split():
         dvc_command("exp", "remove", "--quiet", name)
     dvc_command("exp", "run", "--temp", "--name", name, "--set-param", f"seed={seed}", "evaluate")
     return name
 
 
-def dvc_command(*arguments: str, capture_output: bool = False) -> subprocess.CompletedProcess:
+def dvc_command(*arguments: str, stdout: int | None = None) -> subprocess.CompletedProcess:
     """Run a DVC command; raise InputError if it fails."""
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
-        capture_output=capture_output,
+        stdout=stdout,
         text=True,
         check=False,
     )
@@ -84,8 +84,10 @@ def page(table: pd.DataFrame) -> str:
             for name in ("accuracy", "retained")
         }
     )
-    summary.insert(0, "Variant", summary.index.str.replace("_", " "))
+    summary.insert(0, "Variant", summary.index.map(spoken))
     seeds = ", ".join(dict.fromkeys(table["seed"]))
+    best = table[table["variant"] == BEST]
+    each = ", ".join(f"{row.retained:.1%} with {row.seed}" for row in best.itertuples())
     return f"""# Over several seeds
 
 Test accuracy, and the share of the teacher's that is retained, when teacher and student are trained
@@ -93,6 +95,8 @@ with the seeds {seeds}. The split of the texts is the same for all. `make seeds`
 run's figures are in [seeds.csv](seeds.csv).
 
 {summary.to_markdown(index=False, disable_numparse=True)}
+
+{spoken(BEST).capitalize()} retains {each}.
 """
 
 

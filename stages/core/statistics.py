@@ -1,13 +1,15 @@
 """Statistics of latency samples."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
 TAIL_SAMPLES = 10  # a percentile is given only if so many samples lie beyond it
-RESAMPLES = 2000
+RESAMPLES = 1000
 CONFIDENCE = 0.95
 
 
@@ -18,10 +20,6 @@ class Estimate:
     value: float
     low: float
     high: float
-
-    def __contains__(self, value: float) -> bool:
-        """Return whether the interval holds a value."""
-        return self.low <= value <= self.high
 
     def widened(self, share: float) -> "Estimate":
         """Return it with an interval that reaches `share` of itself farther on both sides."""
@@ -61,12 +59,21 @@ def speedup(samples: pd.DataFrame, variant: str, baseline: str) -> Estimate:
     """
     medians = samples.groupby(["round", "variant"], observed=True)["ms"].median().unstack()
     ratios = (medians[baseline] / medians[variant]).to_numpy(float)
+    return bootstrapped(np.median, ratios)
+
+
+def bootstrapped(
+    statistic: Callable[..., Any], *samples: np.ndarray, vectorized: bool = True
+) -> Estimate:
+    """Return a statistic of samples, which are resampled together, with its bootstrap interval."""
     interval = bootstrap(
-        (ratios,),
-        np.median,
+        samples,
+        statistic,
+        paired=True,
+        vectorized=vectorized,
         n_resamples=RESAMPLES,
         confidence_level=CONFIDENCE,
         method="percentile",
         rng=0,
     ).confidence_interval
-    return Estimate(float(np.median(ratios)), float(interval.low), float(interval.high))
+    return Estimate(float(statistic(*samples)), float(interval.low), float(interval.high))

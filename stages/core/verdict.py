@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from stages.core.layout import spoken
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -62,7 +64,7 @@ def recommend(table: pd.DataFrame, sla_ms: float, percentile: str, allowed_loss:
     chosen, row = str(qualified.index[0]), qualified.iloc[0]
     reasons[chosen] = "**recommended**"
     summary = (
-        f"Take {chosen.replace('_', ' ')}: of the variants that answer within {sla_ms:g} ms "
+        f"Take {spoken(chosen)}: of the variants that answer within {sla_ms:g} ms "
         f"({percentile}) and keep at least {needed:.1%} of the accuracy, it is the fastest "
         f"({row['latency']:.2f} ms, {row['kept']:.1%})."
     )

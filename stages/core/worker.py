@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,8 @@ class Worker:
         return json.loads(line)
 
     def _died(self) -> InputError:
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=10)  # so that its error stands above ours
         return InputError(
             f"the process that serves {self.name} died; look above for its error, then run again"
         )
@@ -96,6 +99,7 @@ def serve(directory: Path, threads: int) -> None:
     load_ms = (time.perf_counter() - started) * 1e3
     model_limit = tokenizer.truncation["max_length"]
     first_call_ms = milliseconds(partial(classify, classifier, tokenizer, ["A first call."]))
+    rest()
     answer(
         {
             "threads": classifier.threads,
