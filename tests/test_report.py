@@ -151,3 +151,10 @@ def test_the_figures_name_every_variant(project: Callable) -> None:
         assert all(variant.replace("_", " ") in figure for variant in VARIANTS)
     assert "SLA 50 ms" in Path("reports/accuracy_latency.svg").read_text()
     assert "real sentences, padded" in Path("reports/batch.svg").read_text()
+
+
+def test_variants_come_in_their_order_in_every_figure(project: Callable) -> None:
+    for name in ("accuracy_latency", "distribution", "length", "batch", "profile"):
+        figure = Path(f"reports/{name}.svg").read_text()
+        places = [figure.index(f">{variant.replace('_', ' ')}<") for variant in VARIANTS]
+        assert places == sorted(places), name

@@ -33,7 +33,10 @@ def load_samples(measure: str) -> pd.DataFrame:
     """Return the timed calls of one of `MEASURES`."""
     workload, quantity = measure.split("_")
     samples = pd.read_parquet(BENCHMARK / "samples.parquet")
-    samples = samples.astype({"variant": pd.CategoricalDtype((*VARIANTS, CONTROL))})
+    names = samples["variant"].astype(
+        str
+    )  # else pandas takes the same names in another order as same
+    samples["variant"] = pd.Categorical(names, (*VARIANTS, CONTROL))
     return samples[(samples["workload"] == workload) & (samples["quantity"] == quantity)]
 
 
