@@ -18,6 +18,7 @@ TEMPLATE = Path(__file__).parent / "results.md.jinja"
 POST_TABLE = Path(__file__).parent / "post_table.csv"
 POST_STEPS = Path(__file__).parent / "post_steps.csv"
 CONTROL_BOUND = 0.03  # the control may differ from its twin by so much
+PACE_BOUND = 0.15  # the headline's speed-up may be uncertain by so much
 OTHERS_BOUND = 0.05  # other programs may take so much of the machine meanwhile
 STOLEN_BOUND = 0.02  # and its host may withhold so much of it
 
@@ -59,13 +60,15 @@ def page(
         "by_batch": by_batch(sweep),
     }
     means = table["post_model_mean_ms"]
+    ends = ("", "_low", "_high")
+    speedup = Estimate(*(table.loc[BEST, f"post_model_speedup{end}"] for end in ends))
     template = Template(TEMPLATE.read_text(), undefined=StrictUndefined, keep_trailing_newline=True)
     return template.render(
         {
             name: rows.to_markdown(index=False, disable_numparse=True)
             for name, rows in tables.items()
         },
-        warnings=warnings(conditions, control),
+        warnings=warnings(conditions, control, speedup),
         headline=headline(table),
         verdict=verdict,
         less_by_means=1 - means[BEST] / means[BASELINE],
@@ -80,12 +83,13 @@ def page(
     )
 
 
-def warnings(found: dict[str, Any], control: dict[str, Estimate]) -> str:
+def warnings(found: dict[str, Any], control: dict[str, Estimate], best: Estimate) -> str:
     """Return a block that says why not to trust the measurement; empty, if nothing does.
 
     Args:
         found: `conditions.conditions`.
         control: `results.control`.
+        best: the headline's speed-up.
     """
     texts = [
         f"the control differs from its twin by {estimate.value - 1:+.1%} on the "
@@ -93,6 +97,11 @@ def warnings(found: dict[str, Any], control: dict[str, Estimate]) -> str:
         for measure, estimate in control.items()
         if abs(estimate.value - 1) > CONTROL_BOUND
     ]
+    if best.high / best.low > 1 + PACE_BOUND:
+        texts.append(
+            f"{spoken(BEST)} is {best.low:.1f} to {best.high:.1f} times faster than the teacher in "
+            f"PyTorch: one of the two changed its pace during the run"
+        )
     if found["others_share"] > OTHERS_BOUND:
         texts.append(f"other programs took {found['others_share']:.0%} of the machine meanwhile")
     if found["stolen_share"] > STOLEN_BOUND:

@@ -13,11 +13,12 @@ QUIET = {
     "on_battery": False,
 }
 STEADY = {"post_model": Estimate(1.02, 0.99, 1.05)}
+SPEEDUP = Estimate(22, 21, 23)
 
 
 def test_a_quiet_machine_and_a_steady_control_give_no_warning() -> None:
-    assert warnings(QUIET, STEADY) == ""
-    assert warnings(QUIET | {"governor": None, "on_battery": None}, STEADY) == ""
+    assert warnings(QUIET, STEADY, SPEEDUP) == ""
+    assert warnings(QUIET | {"governor": None, "on_battery": None}, STEADY, SPEEDUP) == ""
 
 
 @pytest.mark.parametrize(
@@ -31,11 +32,16 @@ def test_a_quiet_machine_and_a_steady_control_give_no_warning() -> None:
     ],
 )
 def test_a_disturbed_machine_gives_one(found: dict, text: str) -> None:
-    (line,) = warnings(QUIET | found, STEADY).strip().splitlines()
+    (line,) = warnings(QUIET | found, STEADY, SPEEDUP).strip().splitlines()
     assert line.startswith("> **Warning**: ")
     assert text in line
 
 
 def test_a_control_that_strays_gives_one() -> None:
-    found = warnings(QUIET, {"test_label": Estimate(0.96, 0.95, 0.97)})
+    found = warnings(QUIET, {"test_label": Estimate(0.96, 0.95, 0.97)}, SPEEDUP)
     assert "differs from its twin by -4.0% on the test sentences, text to label" in found
+
+
+def test_a_pace_that_changed_during_the_run_gives_one() -> None:
+    found = warnings(QUIET, STEADY, Estimate(22, 16.07, 22.61))
+    assert "student int8 is 16.1 to 22.6 times faster" in found
