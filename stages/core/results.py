@@ -33,9 +33,8 @@ def load_samples(measure: str) -> pd.DataFrame:
     """Return the timed calls of one of `MEASURES`."""
     workload, quantity = measure.split("_")
     samples = pd.read_parquet(BENCHMARK / "samples.parquet")
-    names = samples["variant"].astype(
-        str
-    )  # else pandas takes the same names in another order as same
+    # From strings, because to pandas the same categories in another order are the same.
+    names = samples["variant"].astype(str)
     samples["variant"] = pd.Categorical(names, (*VARIANTS, CONTROL))
     return samples[(samples["workload"] == workload) & (samples["quantity"] == quantity)]
 
