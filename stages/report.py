@@ -43,9 +43,11 @@ def run(config: Config) -> str:
         InputError: the samples are too few for the percentile that the SLA names.
     """
     settings = config.report
-    control = results.control(config.benchmark.control)
-    table = results.variants(noise=max(abs(estimate.value - 1) for estimate in control.values()))
-    samples, sweep = results.load_samples("test_label"), results.sweep()
+    samples = results.load_samples()
+    control = results.control(samples, config.benchmark.control)
+    noise = max(abs(estimate.value - 1) for estimate in control.values())
+    table, sweep = results.variants(samples, noise), results.sweep(samples)
+    answered = results.of_measure(samples, "test_label")
     latency = SLA_LATENCY.format(settings.sla_percentile)
     if latency not in table:
         calls = TAIL_SAMPLES * 100 // (100 - settings.sla_percentile)
@@ -69,7 +71,7 @@ def run(config: Config) -> str:
     charts = {
         "accuracy_latency": figures.accuracy_latency(table, latency, settings.sla_ms),
         "distribution": figures.distributions(
-            samples[samples["variant"] != CONTROL], settings.sla_ms
+            answered[answered["variant"] != CONTROL], settings.sla_ms
         ),
         "learning": figures.learning_curves(learning_curves()),
         "length": figures.latency_by_length(sweep),

@@ -9,7 +9,7 @@ from jinja2 import StrictUndefined, Template
 
 from stages.core.config import BenchmarkConfig
 from stages.core.layout import BENCHMARK, MACHINE, REPORTS, spoken
-from stages.core.results import BASELINE, BEST, MEASURES, bottleneck
+from stages.core.results import BASELINE, BEST, MEASURES, bottleneck, gathered
 from stages.core.statistics import Estimate
 from stages.core.verdict import Verdict
 
@@ -60,15 +60,13 @@ def page(
         "by_batch": by_batch(sweep),
     }
     means = table["post_model_mean_ms"]
-    ends = ("", "_low", "_high")
-    speedup = Estimate(*(table.loc[BEST, f"post_model_speedup{end}"] for end in ends))
     template = Template(TEMPLATE.read_text(), undefined=StrictUndefined, keep_trailing_newline=True)
     return template.render(
         {
             name: rows.to_markdown(index=False, disable_numparse=True)
             for name, rows in tables.items()
         },
-        warnings=warnings(conditions, control, speedup),
+        warnings=warnings(conditions, control, gathered(table.loc[BEST], "post_model_speedup")),
         headline=headline(table),
         verdict=verdict,
         less_by_means=1 - means[BEST] / means[BASELINE],
@@ -102,8 +100,7 @@ def warnings(found: dict[str, Any], control: dict[str, Estimate], best: Estimate
             f"{spoken(BEST)} is {best.low:.1f} to {best.high:.1f} times faster than the teacher in "
             f"PyTorch: one of the two changed its pace during the run"
         )
-    if found["others_share"] > OTHERS_BOUND:
-        texts.append(f"other programs took {found['others_share']:.0%} of the machine meanwhile")
+    texts += disturbances(found["others_share"])
     if found["stolen_share"] > STOLEN_BOUND:
         texts.append(f"the host withheld {found['stolen_share']:.0%} of the machine meanwhile")
     if found["throttled_periods"]:
@@ -112,20 +109,33 @@ def warnings(found: dict[str, Any], control: dict[str, Estimate], best: Estimate
         texts.append(f"the CPU's frequency governor is {found['governor']}, not performance")
     if found["on_battery"]:
         texts.append("the machine ran on its battery")
+    return block(texts)
+
+
+def disturbances(others_share: float) -> list[str]:
+    """Return what to warn of if other programs took too much of the machine."""
+    if others_share <= OTHERS_BOUND:
+        return []
+    return [f"other programs took {others_share:.0%} of the machine meanwhile"]
+
+
+def block(texts: list[str]) -> str:
+    """Return warnings as Markdown."""
     return "".join(f"> **Warning**: {text}.\n\n" for text in texts)
 
 
 def headline(table: pd.DataFrame) -> str:
     """Return the experiment's result in one sentence."""
     best = table.loc[BEST]
-    less, low, high = (1 - 1 / best[f"post_model_speedup{end}"] for end in ("", "_low", "_high"))
-    retained, least, most = (best[f"accuracy_retained{end}"] for end in ("", "_low", "_high"))
+    faster, retained = gathered(best, "post_model_speedup"), gathered(best, "accuracy_retained")
     post_ms = pd.read_csv(POST_STEPS)["ms"]
     post_accuracy = pd.read_csv(POST_TABLE)["accuracy"].str.rstrip("%").astype(float)
     return (
-        f"{less:.1%} less latency ({low:.1%} to {high:.1%}; the post: "
+        f"{1 - 1 / faster.value:.1%} less latency "
+        f"({1 - 1 / faster.low:.1%} to {1 - 1 / faster.high:.1%}; the post: "
         f"{1 - post_ms.iloc[-1] / post_ms.iloc[0]:.0%}), "
-        f"{retained:.1%} of the accuracy ({least:.1%} to {most:.1%}; the post: "
+        f"{retained.value:.1%} of the accuracy "
+        f"({retained.low:.1%} to {retained.high:.1%}; the post: "
         f"{post_accuracy.iloc[-1] / post_accuracy.iloc[0]:.0%})"
     )
 
@@ -277,13 +287,7 @@ def bottlenecks(table: pd.DataFrame) -> str:
     """Return a line a variant that says what takes most of its time."""
     profile = pd.read_csv(REPORTS / "profile.csv")
     slowdowns = profile.groupby("variant")["slowdown"].first()
-    others = profile["others_share"].max()
-    disturbed = (
-        f"> **Warning**: other programs took {others:.0%} of the machine meanwhile.\n\n"
-        if others > OTHERS_BOUND
-        else ""
-    )
-    return disturbed + "\n".join(
+    return block(disturbances(profile["others_share"].max())) + "\n".join(
         f"- {bottleneck(profile, variant)} (the profiler made it {slowdowns[variant]:.1f}× slower)."
         for variant in table.index
     )

@@ -19,23 +19,29 @@ MEASURES = {  # what single requests are timed for: workload and quantity
 }
 
 
-def variants(noise: float) -> pd.DataFrame:
+def variants(samples: pd.DataFrame, noise: float) -> pd.DataFrame:
     """Return a row a variant, with everything that is known of it.
 
     Args:
+        samples: `load_samples`.
         noise: by what share two measurements of one artefact differ; widens the intervals
             of speed-ups, because a bootstrap over rounds doesn't see how processes differ.
     """
-    return pd.concat([artefacts(), accuracies(), latencies(noise)], axis=1)
+    return pd.concat([artefacts(), accuracies(), latencies(samples, noise)], axis=1)
 
 
-def load_samples(measure: str) -> pd.DataFrame:
-    """Return the timed calls of one of `MEASURES`."""
-    workload, quantity = measure.split("_")
+def load_samples() -> pd.DataFrame:
+    """Return all timed calls, with the columns that `benchmark.measure` gives them."""
     samples = pd.read_parquet(BENCHMARK / "samples.parquet")
     # From strings, because to pandas the same categories in another order are the same.
     names = samples["variant"].astype(str)
     samples["variant"] = pd.Categorical(names, (*VARIANTS, CONTROL))
+    return samples
+
+
+def of_measure(samples: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Return the samples of one of `MEASURES`."""
+    workload, quantity = measure.split("_")
     return samples[(samples["workload"] == workload) & (samples["quantity"] == quantity)]
 
 
@@ -76,7 +82,7 @@ def accuracies() -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant")
 
 
-def latencies(noise: float) -> pd.DataFrame:
+def latencies(samples: pd.DataFrame, noise: float) -> pd.DataFrame:
     """Return a row a variant: what single requests take, in ms, and its process's memory, in MB.
 
     `post_…` is of the post's sentence, `test_…` of test sentences; `…_model_…` from token ids to
@@ -85,23 +91,23 @@ def latencies(noise: float) -> pd.DataFrame:
     """
     rows: dict[str, dict[str, float]] = {variant: {"peak_mb": 0} for variant in VARIANTS}
     for measure in MEASURES:
-        samples = load_samples(measure)
-        fewest = samples.groupby("variant", observed=True).size().min()
+        measured = of_measure(samples, measure)
+        fewest = measured.groupby("variant", observed=True).size().min()
         for variant, row in rows.items():
-            ours = samples[samples["variant"] == variant]
+            ours = measured[measured["variant"] == variant]
             statistics = summarise(ours, fewest)
             row["peak_mb"] = max(row["peak_mb"], ours["peak_mb"].max())
             row |= {f"{measure}_{name}_ms": value for name, value in statistics.items()}
             for column, baseline in ("speedup", BASELINE), ("speedup_onnx", ONNX_BASELINE):
-                estimate = speedup(samples, variant, baseline)
+                estimate = speedup(measured, variant, baseline)
                 same = variant == baseline
                 row |= spread(f"{measure}_{column}", estimate.widened(0 if same else noise))
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant")
 
 
-def control(twin: str) -> dict[str, Estimate]:
+def control(samples: pd.DataFrame, twin: str) -> dict[str, Estimate]:
     """Return for each of `MEASURES` how many times faster the control is than its twin."""
-    return {measure: speedup(load_samples(measure), CONTROL, twin) for measure in MEASURES}
+    return {measure: speedup(of_measure(samples, measure), CONTROL, twin) for measure in MEASURES}
 
 
 def artefacts() -> pd.DataFrame:
@@ -120,17 +126,15 @@ def artefacts() -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant")
 
 
-def sweep() -> pd.DataFrame:
+def sweep(samples: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each variant, text length (0: each text's own) and batch size.
 
     Columns: ms, of one batch (median at exact lengths, else mean); texts_per_second; padding, the
     share of the tokens that is padding; calls.
     """
-    samples = pd.read_parquet(BENCHMARK / "samples.parquet")
-    samples = samples[samples["workload"].isin(["length", "batch"])]
-    samples = samples.astype({"variant": pd.CategoricalDtype(VARIANTS)})
+    swept = samples[samples["workload"].isin(["length", "batch"])]
     rows = []
-    for key, calls in samples.groupby(["variant", "length", "batch"], observed=True):
+    for key, calls in swept.groupby(["variant", "length", "batch"], observed=True):
         exact = key[1] > 0
         ms = calls["ms"].median() if exact else calls["ms"].mean()
         rows.append(
@@ -151,3 +155,8 @@ def bottleneck(profile: pd.DataFrame, variant: str) -> str:
 def spread(name: str, estimate: Estimate) -> dict[str, float]:
     """Return an estimate as three columns."""
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def gathered(row: pd.Series, name: str) -> Estimate:
+    """Return the estimate that `spread` made three columns of."""
+    return Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
