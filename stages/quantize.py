@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import onnx
+from google.protobuf.message import DecodeError
+from onnx.checker import ValidationError
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -40,7 +42,7 @@ def run(config: Config) -> str:
     settings = config.quantize
     source = variant_directory(f"{settings.model}_onnx")
     target = variant_directory(f"{settings.model}_int8")
-    graph = onnx.load(source / "model.onnx").graph
+    graph = load_graph(source / "model.onnx")
     check_types(graph, settings.op_types)
     excluded = matching(graph, settings.exclude_nodes)
     expected = products_to_quantize(graph, settings.op_types, excluded)
@@ -66,6 +68,20 @@ def run(config: Config) -> str:
             )
         size = (directory / "model.onnx").stat().st_size / (source / "model.onnx").stat().st_size
     return f"{target}, {found} integer matrix products, {size:.0%} of the size"
+
+
+def load_graph(model: Path) -> onnx.GraphProto:
+    """Return the graph of an ONNX file; onnx itself refuses weights that lie outside its directory.
+
+    Raises:
+        InputError: the file, or one that it names, is missing, damaged or refused.
+    """
+    try:
+        return onnx.load(model).graph
+    except (ValidationError, DecodeError, OSError) as error:
+        raise InputError(
+            f"{model} is damaged ({error}); remove {model.parent}, then run dvc repro"
+        ) from error
 
 
 def check_types(graph: onnx.GraphProto, op_types: list[str] | None) -> None:

@@ -1,5 +1,7 @@
 """Every stage as a command: as DVC runs it, and by hand."""
 
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +12,7 @@ import yaml
 
 from stages.core.lock import machine_lock
 from stages.core.params import write_params
+from stages.core.record import digest
 from tests.conftest import STEPS
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +63,16 @@ def test_dvcs_way_takes_its_settings_from_params_yaml(workspace: Path) -> None:
     assert "finetune.epochs = -7" in done.stderr
 
 
+def test_the_first_stage_refuses_what_a_later_one_would(workspace: Path) -> None:
+    params = yaml.safe_load((workspace / "params.yaml").read_text())
+    params["report"]["sla_ms"] = float("nan")
+    (workspace / "params.yaml").write_text(yaml.safe_dump(params))
+    done = run("-m", "stages.machine", "-cn", "resolved", cwd=workspace)
+    assert done.returncode == 1
+    assert done.stderr == "machine: report.sla_ms = nan: Input should be a finite number\n"
+    assert left_behind(workspace) == {"dvc.yaml", "params.yaml"}
+
+
 def test_by_hand_composes_conf_and_leaves_no_trace(workspace: Path) -> None:
     before = left_behind(workspace)
     script = str(ROOT / "stages" / "fetch.py")
@@ -103,3 +116,115 @@ def test_an_unknown_key_by_hand_is_named(workspace: Path) -> None:
     assert done.returncode == 1
     assert "finetune.epoch" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("limit", "command", "message"),
+    [
+        (
+            0,
+            "machine",
+            r"machine: No usable temporary directory found in .*; free some space there",
+        ),
+        (
+            1,
+            "fetch fetch.item=corpus data=local data.source.path=texts.csv",
+            r"fetch: data/raw/\.corpus\..*/texts\.csv: File too large; free some space",
+        ),
+    ],
+)
+def test_a_full_disk_is_named(workspace: Path, limit: int, command: str, message: str) -> None:
+    (workspace / "texts.csv").write_text("text,label\n" * 1000)
+    limited = f"ulimit -f {limit}; exec {sys.executable} -m stages.{command}"
+    done = subprocess.run(
+        ["bash", "-c", limited], cwd=workspace, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert re.fullmatch(message + ", then run dvc repro again\n", done.stderr)
+    assert not list(workspace.rglob("*.partial"))
+
+
+def test_a_directory_that_can_not_be_written_is_named(workspace: Path) -> None:
+    (workspace / "reports").symlink_to("/sys")  # where not even root may
+    done = run("-m", "stages.machine", "-cn", "resolved", cwd=workspace)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert re.fullmatch(
+        r"machine: .*/\.machine\.json\..*: Operation not permitted; allow this user to use it, "
+        r"then run dvc repro again\n",
+        done.stderr,
+    )
+
+
+def test_a_missing_input_is_named(workspace: Path) -> None:
+    done = run("-m", "stages.report", "-cn", "resolved", cwd=workspace)
+    assert done.returncode == 1
+    assert done.stderr == ("report: no data/benchmark/samples.parquet; make it with: dvc repro\n")
+
+
+@pytest.mark.parametrize(
+    ("file", "stage", "overrides"),
+    [
+        ("data/models/student/onnx/model.onnx", "evaluate", ["evaluate.variant=student_onnx"]),
+        ("data/models/student/onnx/model.onnx", "quantize", ["quantize.model=student"]),
+        ("data/models/student/pytorch/model.safetensors", "export", ["export.model=student"]),
+        ("data/raw/encoder/config.json", "finetune", []),
+        ("data/corpus/train/data-00000-of-00001.arrow", "finetune", []),
+        ("data/benchmark/samples.parquet", "report", []),
+    ],
+)
+def test_a_truncated_input_is_named_with_its_remedy(
+    project: Callable, tiny: list[str], file: str, stage: str, overrides: list[str]
+) -> None:
+    output = Path(file).parent if "corpus" not in file else Path("data/corpus")
+    entries = {
+        "maker": {"cmd": "-", "outs": [{"path": str(output), "md5": digest(output)}]},
+        stage: {"cmd": f"python -m stages.{stage} -cn resolved", "deps": [{"path": str(output)}]},
+    }
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": entries}))
+    os.truncate(file, Path(file).stat().st_size // 2)
+    done = run(str(ROOT / "stages" / f"{stage}.py"), *tiny, *overrides, cwd=Path.cwd())
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(
+        (
+            f"; not as recorded: {output}; mend with: rm -rf {output} && dvc repro",
+            f"; remove {output}, then run dvc repro",  # where the file is named
+        )
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_dvc_has_no_stage_read_what_is_not_as_recorded(
+    project: Callable, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = Path("data/models/student/onnx")
+    entries = {
+        "maker": {"cmd": "-", "outs": [{"path": str(output), "md5": digest(output)}]},
+        "evaluate@student-onnx": {"cmd": "-", "deps": [{"path": str(output)}]},
+    }
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": entries}))
+    monkeypatch.setenv("DVC_STAGE", "evaluate@student-onnx")
+    script = str(ROOT / "stages" / "evaluate.py")
+    command = [script, *tiny, "evaluate.variant=student_onnx"]
+    assert run(*command, cwd=Path.cwd()).returncode == 0
+    weights = output / "model.onnx"
+    content = bytearray(weights.read_bytes())
+    content[-100] ^= 1  # a weight: no reader can tell
+    weights.write_bytes(content)
+    done = run(*command, cwd=Path.cwd())
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"evaluate: not as recorded: {output}; mend with: rm -rf {output} && dvc repro\n"
+    )
+
+
+def test_an_error_in_the_code_keeps_its_traceback(workspace: Path) -> None:
+    (workspace / "buggy.py").write_text(
+        "from stages.core.app import launch\n"
+        "from stages.machine import Config\n"
+        "launch(lambda config: config.typo, Config)\n"
+    )
+    done = run("buggy.py", cwd=workspace)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "AttributeError: 'Config' object has no attribute 'typo'" in done.stderr

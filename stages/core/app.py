@@ -1,6 +1,7 @@
 """What every stage's command shares: its settings, its turn on the machine, its last line."""
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -11,22 +12,26 @@ import hydra
 from omegaconf import DictConfig
 
 from stages.core.config import parse
-from stages.core.errors import InputError
+from stages.core.errors import InputError, mendable
 from stages.core.layout import check_root
 from stages.core.lock import machine_lock
+from stages.core.record import changed_inputs, damage, damaged_cache
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
 T = TypeVar("T")
 
 
-def launch(run: Callable[[T], str], schema: type[T], *, alone: bool = False) -> None:
+def launch(
+    run: Callable[[T], str], schema: type[T], *, alone: bool = False, first: bool = False
+) -> None:
     """Run one stage as a command.
 
     Args:
         run: the stage; returns one line that says what it wrote, with its headline figure.
         schema: the stage's settings, a pydantic dataclass whose fields are config sections.
         alone: whether no other stage may run on this machine meanwhile.
+        first: whether it runs before all others, and so checks the settings of all.
     """
     stage = Path(sys.argv[0]).stem
 
@@ -35,12 +40,33 @@ def launch(run: Callable[[T], str], schema: type[T], *, alone: bool = False) -> 
         logging.getLogger().setLevel(logging.WARNING)  # at INFO, libraries tell of every node
         try:
             check_root()
+            if first:
+                from stages.core.settings import check
+
+                check(config)
             settings = parse(config, schema)
+            if "DVC_STAGE" in os.environ and (inputs := changed_inputs(stage)):
+                raise InputError(damage(inputs, damaged_cache()))
             with machine_lock(alone=alone):
                 started = time.perf_counter()
                 summary = run(settings)
-        except InputError as error:
-            sys.exit(f"{stage}: {error}")
+        except Exception as error:
+            sys.exit(f"{stage}: {explanation(error, stage)}")
         print(f"{stage}: {summary} ({time.perf_counter() - started:.0f} s)")
 
     main()
+
+
+def explanation(error: Exception, stage: str) -> str:
+    """Return what a user can do about a stage's error; raise it again if that is nothing.
+
+    What a library says of a damaged file can be anything, so the files are asked.
+    """
+    reason = mendable(error)
+    if reason is None:
+        inputs, cached = changed_inputs(stage), damaged_cache()
+        if not inputs and not cached:
+            raise error
+        first, *_ = str(error).strip().splitlines() or [""]
+        reason = f"{type(error).__name__} ({first}); {damage(inputs, cached)}"
+    return reason

@@ -1,5 +1,44 @@
-"""The one error that a user can mend."""
+"""Errors that a user can mend, and how."""
+
+import errno
+import os
+import re
+from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class InputError(Exception):
     """Bad input: the message names the thing, its value and the remedy."""
+
+
+def of_the_disk(error: BaseException) -> bool:
+    """Tell whether the disk is full or forbids something, whatever a library makes of it."""
+    return getattr(error, "errno", None) in (*FULL, *FORBIDDEN)
+
+
+def mendable(error: Exception) -> str | None:
+    """Return what went wrong, where, and the remedy; None if only the code's author can mend it."""
+    match error:
+        case InputError():
+            return str(error)
+        case FileNotFoundError() if Path(error.filename or str(error)).parts[:1] in (
+            ("data",),
+            ("reports",),
+        ):
+            return f"no {error.filename or error}; make it with: dvc repro"
+        case FileNotFoundError() if "temporary directory" in str(error):
+            return f"{error.strerror}; free some space there, then run dvc repro again"
+        case OSError():  # a copy names its source first
+            number, where = error.errno, error.filename2 or error.filename or "its output"
+        case _:  # libraries in Rust raise errors of their own: `… (os error 28)`
+            found = re.search(r"\(os error (\d+)\)", str(error))
+            number, where = int(found[1]) if found else None, "its output"
+    if number in FULL:
+        return f"{where}: {os.strerror(number)}; free some space, then run dvc repro again"
+    if number in FORBIDDEN:
+        return (
+            f"{where}: {os.strerror(number)}; allow this user to use it, then run dvc repro again"
+        )
+    return None

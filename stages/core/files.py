@@ -40,6 +40,9 @@ def _partial(path: Path) -> Iterator[Path]:
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
     try:
         yield partial
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a failed write doesn't say of what
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

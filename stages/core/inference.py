@@ -6,7 +6,8 @@ encodes texts with the tokenizers library, without transformers, in a fifth of t
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,10 +37,11 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     """Return a variant's tokenizer: it cuts where training did and pads to the longest text.
 
     Raises:
-        InputError: there is no tokenizer.
+        InputError: there is no tokenizer, or it is damaged.
     """
     settings = _read_json(directory / "tokenizer_config.json")
-    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    with _readable(directory / "tokenizer.json") as file:
+        tokenizer = Tokenizer.from_file(str(file))
     tokenizer.enable_truncation(settings["model_max_length"])
     tokenizer.enable_padding()  # with any token: the attention mask hides it
     return tokenizer
@@ -65,7 +67,7 @@ def load_classifier(directory: Path, threads: int | None = None) -> Classifier:
     """Load a variant, whatever its form, to run on `threads` threads; None leaves the choice.
 
     Raises:
-        InputError: there is no model.
+        InputError: there is no model, or it is damaged.
     """
     config = _read_json(directory / "config.json")
     onnx = directory / "model.onnx"
@@ -78,7 +80,20 @@ def load_classifier(directory: Path, threads: int | None = None) -> Classifier:
 def _read_json(file: Path) -> dict:
     if not file.exists():
         raise InputError(f"no model in {file.parent}; make it with: dvc repro")
-    return json.loads(file.read_text())
+    with _readable(file):
+        return json.loads(file.read_text())
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[Path]:
+    """Raise InputError, which names the file, for whatever a library says of one it can't read."""
+    try:
+        yield file
+    except Exception as error:  # every library has its own, and tokenizers none narrower
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise InputError(
+            f"{file} is damaged ({reason}); remove {file.parent}, then run dvc repro"
+        ) from error
 
 
 Loaded = tuple[Callable[[Inputs], np.ndarray], int]
@@ -90,7 +105,8 @@ def _load_pytorch(directory: Path, threads: int | None) -> Loaded:
 
     if threads:
         torch.set_num_threads(threads)
-    model = AutoModelForSequenceClassification.from_pretrained(directory).eval()
+    with _readable(directory / "model.safetensors"):
+        model = AutoModelForSequenceClassification.from_pretrained(directory).eval()
     names = inspect.signature(model.forward).parameters
 
     @torch.no_grad()
@@ -128,11 +144,12 @@ def open_session(
     if profile:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
-    return onnxruntime.InferenceSession(
-        file,
-        options,
-        providers=["CPUExecutionProvider"],
-        # The fusion of a sum with the normalisation after it is slower than its parts on a CPU,
-        # at equal output.
-        disabled_optimizers=["SkipLayerNormFusion"],
-    )
+    with _readable(file):
+        return onnxruntime.InferenceSession(
+            file,
+            options,
+            providers=["CPUExecutionProvider"],
+            # The fusion of a sum with the normalisation after it is slower than its parts on a
+            # CPU, at equal output.
+            disabled_optimizers=["SkipLayerNormFusion"],
+        )

@@ -64,3 +64,22 @@ print({"torch", "transformers"} & set(sys.modules))
 def test_a_variant_that_was_not_made_is_named(empty: Callable, load: Callable) -> None:
     with pytest.raises(InputError, match="no model in data/models/student/int8; make it with"):
         load(variant_directory("student_int8"))
+
+
+@pytest.mark.parametrize(
+    ("variant", "name"),
+    [
+        ("student_int8", "config.json"),
+        ("student_int8", "model.onnx"),
+        ("student_int8", "tokenizer.json"),
+        ("student_int8", "tokenizer_config.json"),
+        ("teacher_pytorch", "model.safetensors"),
+    ],
+)
+def test_a_damaged_file_is_named(project: Callable, variant: str, name: str) -> None:
+    directory = variant_directory(variant)
+    whole = (directory / name).read_bytes()
+    (directory / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=f"{directory}/{name} is damaged .*; remove {directory}"):
+        load_classifier(directory)
+        load_tokenizer(directory)

@@ -1,0 +1,117 @@
+"""What dvc.lock records of the outputs, and which files are no longer what they were.
+
+DVC trusts a file whose size and time are as before, and any cache object that is read-only: a byte
+that flipped in either reaches the next stage. Here, files are read and hashed.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages.core.errors import InputError
+
+Stage = dict[str, Any]  # cmd, deps, params, outs
+
+
+def recorded_stages() -> dict[str, Stage]:
+    """Return the stages that dvc.lock records, by name.
+
+    Raises:
+        InputError: dvc.lock is damaged.
+    """
+    lock = Path("dvc.lock")
+    try:
+        return yaml.safe_load(lock.read_text())["stages"] if lock.exists() else {}
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
+        raise InputError(
+            "dvc.lock is damaged; restore it with: git checkout HEAD dvc.lock && dvc repro"
+        ) from error
+
+
+def digest(path: Path) -> str:
+    """Return the MD5 by which DVC knows a file or a directory."""
+    if path.is_dir():
+        files = {file.relative_to(path).as_posix(): file for file in path.rglob("*")}
+        content = [
+            {"md5": digest(file), "relpath": name}
+            for name, file in sorted(files.items())
+            if file.is_file()
+        ]
+        text = json.dumps(content)
+        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def recorded_outputs(stages: dict[str, Stage]) -> dict[Path, str]:
+    """Return the digest of every output."""
+    return {
+        Path(out["path"]): out["md5"] for stage in stages.values() for out in stage.get("outs", ())
+    }
+
+
+def changed(outputs: dict[Path, str]) -> list[Path]:
+    """Return the outputs that are there, but not as recorded."""
+    return [path for path, md5 in outputs.items() if path.exists() and digest(path) != md5]
+
+
+def changed_inputs(module: str) -> list[Path]:
+    """Return those inputs of a stage that another stage put out and that are not as recorded.
+
+    Args:
+        module: the stage's name in stages/; if DVC runs it, the instance that DVC means counts.
+    """
+    stages = recorded_stages()
+    name = os.environ.get("DVC_STAGE")
+    inputs = [
+        Path(dependency["path"])
+        for key, stage in stages.items()
+        if key == name or (not name and f"-m stages.{module} " in stage["cmd"])
+        for dependency in stage.get("deps", ())
+    ]
+    outputs = recorded_outputs(stages)
+    return changed(
+        {out: outputs[out] for out in outputs if any(out.is_relative_to(path) for path in inputs)}
+    )
+
+
+def damaged_cache() -> list[Path]:
+    """Return what in DVC's cache is not what its name says, and the runs that put it there.
+
+    When DVC restores a damaged output, it may record that as another outcome of the same run.
+    """
+    if not Path(".dvc").is_dir():
+        return []
+    from dvc.repo import Repo  # takes a second, which only whoever looks for damage should wait
+
+    cache = Path(os.path.relpath(Repo().cache.local.path))
+    objects = {path: path.parent.name + path.name for path in cache.glob("??/*")}
+    damaged = [path for path, name in objects.items() if digest(path) != name.removesuffix(".dir")]
+    names = [objects[path].removesuffix(".dir").encode() for path in damaged]
+    names += [  # the directories that hold such a file
+        name.removesuffix(".dir").encode()
+        for path, name in objects.items()
+        if path.suffix == ".dir" and _mentions(path, names)
+    ]
+    runs = (cache.parents[1] / "runs").glob("??/*/*")
+    return [*damaged, *sorted({run.parent for run in runs if _mentions(run, names)})]
+
+
+def _mentions(file: Path, names: list[bytes]) -> bool:
+    content = file.read_bytes()
+    return any(name in content for name in names)
+
+
+def damage(outputs: list[Path], cached: list[Path]) -> str:
+    """Name damaged outputs and cache entries, and the command that makes them anew.
+
+    What DVC restored from a damaged cache may be anywhere in data/ and is in dvc.lock as it came:
+    all of data/ is then taken from the cache again, as last committed, or made again.
+    """
+    names = " ".join(str(path) for path in (*outputs, *cached))
+    more = " data/*/ && git checkout HEAD dvc.lock" if cached else ""
+    return f"not as recorded: {names}; mend with: rm -rf {names}{more} && dvc repro"

@@ -1,0 +1,96 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages.core.errors import InputError
+from stages.core.record import (
+    changed,
+    changed_inputs,
+    damage,
+    damaged_cache,
+    digest,
+    recorded_outputs,
+    recorded_stages,
+)
+
+
+def dvc(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, check=True)
+
+
+def git(*arguments: str) -> None:
+    author = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+    subprocess.run(["git", *author, *arguments], check=True)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Enter a DVC repository of two stages: `make` writes data/, `use` reads it."""
+    stages = {
+        "make": {
+            "cmd": "mkdir -p data/sub && echo a > data/sub/b.txt && echo b > data/sub-a.txt",
+            "deps": ["texts"],
+            "outs": ["data"],
+        },
+        "use": {"cmd": "true || python -m stages.machine -cn resolved", "deps": ["data"]},
+    }
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    git("init", "--quiet")
+    dvc("init")
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    Path("texts").touch()
+    dvc("repro")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "Undisturbed")
+    return tmp_path
+
+
+def test_a_directory_has_the_digest_that_dvc_records(repository: Path) -> None:
+    (out,) = recorded_stages()["make"]["outs"]
+    assert digest(Path("data")) == out["md5"]
+    assert damaged_cache() == []
+    assert changed_inputs("machine") == []
+
+
+def test_a_flipped_byte_is_found_where_dvc_finds_none(repository: Path) -> None:
+    file = Path("data/sub/b.txt")
+    stamp = file.stat()
+    file.write_text("X\n")
+    os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert changed_inputs("machine") == [Path("data")]
+    assert changed_inputs("report") == []
+
+
+@pytest.mark.parametrize("kind", ["*[!r]", "*.dir"])  # a file, and a directory's list of files
+def test_a_damaged_cache_is_named_and_mended_though_dvc_restored_from_it(
+    repository: Path, kind: str
+) -> None:
+    (out,) = recorded_stages()["make"]["outs"]
+    damaged = next(Path(".dvc/cache/files/md5").glob(f"??/{kind}"))
+    content = damaged.read_text()
+    damaged.chmod(0o644)
+    damaged.write_text(content.replace("sub-a", "sub-b") if kind == "*.dir" else "damaged")
+    damaged.chmod(0o444)
+    shutil.rmtree("data")
+    dvc("repro")
+    assert digest(Path("data")) != out["md5"]  # DVC has not noticed
+    found = damaged_cache()
+    assert found[0] == damaged
+    command = damage(changed(recorded_outputs(recorded_stages())), found).split("with: ")[1]
+    subprocess.run(["bash", "-c", command.replace(" data/*/", " data")], check=True)
+    assert digest(Path("data")) == out["md5"]
+    assert damaged_cache() == []
+
+
+def test_a_damaged_lock_is_named(repository: Path) -> None:
+    Path("dvc.lock").write_text("stages:\n  make: {cmd: ")
+    with pytest.raises(
+        InputError, match=r"dvc.lock is damaged; restore it with: git checkout HEAD"
+    ):
+        recorded_stages()
