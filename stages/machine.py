@@ -46,4 +46,4 @@ def run(_: Config) -> str:
 
 
 if __name__ == "__main__":
-    launch(run, Config)
+    launch(run, Config, first=True)

@@ -1,11 +1,16 @@
 """Settings that several stages read, and their validation."""
 
 import json
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from omegaconf.errors import (
+    InterpolationToMissingValueError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from stages.core.errors import InputError
@@ -13,9 +18,10 @@ from stages.core.layout import VARIANTS
 
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Text = Annotated[str, Field(min_length=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 ModelName = Literal["teacher", "student"]
 T = TypeVar("T")
@@ -49,7 +55,7 @@ class LocalSource:
 
     kind: Literal["local"]
     watch: str
-    path: Annotated[str, Field(min_length=1)]
+    path: Text
 
 
 Source = Annotated[PackageSource | HubSource | LocalSource, Field(discriminator="kind")]
@@ -59,27 +65,39 @@ Source = Annotated[PackageSource | HubSource | LocalSource, Field(discriminator=
 class ModelConfig:
     """The pretrained encoder."""
 
+    title: Text
+    license: Text
     max_length: Annotated[int, Field(ge=8, le=512)]
     source: Source
+
+
+def _checked_pattern(pattern: str) -> str:
+    PurePath().match(pattern)  # raises ValueError if it is none
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_checked_pattern)]
 
 
 @dataclass(config=STRICT)
 class Files:
     """File name patterns of each split; train takes what no other split claims."""
 
-    train: Annotated[list[str], Field(min_length=1)]
-    validation: list[str]
-    test: list[str]
-    transfer: list[str]
+    train: Annotated[list[Pattern], Field(min_length=1)]
+    validation: list[Pattern]
+    test: list[Pattern]
+    transfer: list[Pattern]
 
 
 @dataclass(config=STRICT)
 class DataConfig:
     """The labelled text, how to read it and how to split it."""
 
+    title: Text
+    license: Text
     source: Source
     files: Files
-    columns: list[str] | None
+    columns: Annotated[list[str], Field(min_length=1)] | None
     text: str
     label: str
     label_names: Annotated[list[str], Field(min_length=2)] | None
@@ -91,8 +109,10 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check what no single key can tell."""
-        if len(set(self.label_names or ())) < len(self.label_names or ()):
-            raise ValueError("label_names has a name twice")
+        for key in ("columns", "label_names"):
+            names = getattr(self, key) or ()
+            if len(set(names)) < len(names):
+                raise ValueError(f"{key} has a name twice")
         if self.rating_threshold is not None and len(self.label_names or ()) != 2:
             raise ValueError("rating_threshold needs two label_names: below zero, above zero")
         if not self.files.validation and self.validation_share == 0:
@@ -128,7 +148,7 @@ class BenchmarkConfig:
     calls: Count
     seconds: NonNegative
     warmup: Annotated[int, Field(ge=0)]
-    post_sentence: Annotated[str, Field(min_length=1)]
+    post_sentence: Text
     control: Literal[VARIANTS]  # type: ignore[valid-type]
     sweep: SweepConfig
 
@@ -147,8 +167,13 @@ def parse(config: DictConfig, schema: type[T]) -> T:
     except InterpolationToMissingValueError as error:
         key = str(error).split("Missing mandatory value: ")[1].split()[0]
         raise InputError(_not_set(key)) from error
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{error.full_key} can't be resolved ({reason})") from error
+    # What JSON lacks, such as bytes, becomes an object, which no setting is.
+    document = json.dumps(values, default=lambda value: {type(value).__name__: str(value)})
     try:
-        return TypeAdapter(schema).validate_json(json.dumps(values))
+        return TypeAdapter(schema).validate_json(document)
     except ValidationError as error:
         problems = [_describe(problem) for problem in error.errors(include_url=False)]
         raise InputError("; ".join(problems)) from error
@@ -165,11 +190,16 @@ def _not_set(key: str) -> str:
 
 
 def _describe(problem: Any) -> str:
+    path, message = problem["loc"], problem["msg"].removeprefix("Value error, ")
     # A source's kind is part of pydantic's location, but not of the key.
-    location = [part for part in problem["loc"] if part not in ("package", "hub", "local")]
-    key = ".".join(str(part) for part in location)
+    parts = [str(part) for i, part in enumerate(path) if i == 0 or path[i - 1] != "source"]
+    key = ".".join(parts)
+    if problem["type"] == "json_invalid":
+        return f"the settings hold what is no Unicode text ({message})"
     if problem["type"] == "missing":
         return _not_set(key)
     if problem["type"] == "unexpected_keyword_argument":
         return f"{key} is not a known setting"
-    return f"{key} = {problem['input']!r}: {problem['msg']}"
+    if isinstance(problem["input"], str | int | float | list | None):
+        return f"{key} = {problem['input']!r:.100}: {message}"
+    return f"{key}: {message}"  # of a whole section
