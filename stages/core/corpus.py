@@ -2,10 +2,11 @@
 
 import csv
 import sys
-import warnings
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 from datasets import DatasetDict, disable_progress_bars, load_from_disk
 
 from stages.core.errors import InputError
@@ -14,51 +15,66 @@ from stages.core.layout import CORPUS
 if not sys.stderr.isatty():
     disable_progress_bars()  # a log is no place for them
 
+AS_WRITTEN = {"dtype": False, "convert_dates": False, "precise_float": True}  # of JSON values
+csv.field_size_limit(2**31 - 1)
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".parquet")
+
+
+class CSV(csv.excel):
+    """With quotes, which must be balanced."""
+
+    strict = True
+
+
+class TSV(csv.excel_tab):
+    """Without quotes."""
+
+    quoting = csv.QUOTE_NONE
 
 
 def read_table(path: Path, columns: list[str] | None) -> pd.DataFrame:
     """Read one csv, tsv (also .txt), jsonl or parquet file.
 
-    Text formats give strings only, so that "NA" and "007" stay what they are. A tsv has no quotes.
+    Csv and tsv give strings only, so that "NA" and "007" stay what they are. A tsv has no quotes.
 
     Args:
         path: the file.
         columns: the columns of a csv or tsv without a header line.
 
     Raises:
-        InputError: the file is empty or is not what its name says.
+        InputError: the file is empty, not in UTF-8, or not what its name says.
     """
     try:
         match path.suffix:
-            case ".parquet":
-                table = pd.read_parquet(path)
+            case ".parquet":  # without what pandas may have noted in it: that may be wrong
+                table = pa.parquet.read_table(path).to_pandas(ignore_metadata=True)
             case ".jsonl":
-                table = pd.read_json(path, lines=True, dtype=False)
+                table = pd.read_json(path, lines=True, encoding="utf-8-sig", **AS_WRITTEN)
             case suffix:
-                table = read_delimited(path, columns, quotes=suffix == ".csv")
-    except (ValueError, OSError, pd.errors.ParserWarning) as error:
-        reason = str(error).strip().splitlines()[0]
+                table = read_delimited(path, columns, CSV if suffix == ".csv" else TSV)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name} is not in UTF-8 ({error}); convert it") from error
+    except (ValueError, OSError, csv.Error, pa.ArrowException) as error:
+        reason = str(error).strip().split("\n")[0]
         raise InputError(f"{path.name} can't be read as {path.suffix} ({reason})") from error
     if table.empty:
         raise InputError(f"{path.name} holds no rows; remove it or fill it")
     return table
 
 
-def read_delimited(path: Path, columns: list[str] | None, *, quotes: bool) -> pd.DataFrame:
-    """Read a csv (with quotes) or tsv; a line with more fields than columns is an error."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(
-            path,
-            sep="," if quotes else "\t",
-            quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
-            names=columns,
-            index_col=False,
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-        )
+def read_delimited(
+    path: Path, columns: list[str] | None, dialect: type[csv.Dialect]
+) -> pd.DataFrame:
+    """Read a csv or tsv; a row of more or fewer fields than columns is an error."""
+    if b"\0" in path.read_bytes():
+        raise ValueError("it holds NUL bytes, as UTF-16 does; convert it to UTF-8")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = [row for row in csv.reader(file, dialect) if row]
+    header = columns or (rows.pop(0) if rows else [])
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(header):
+            raise ValueError(f"row {number} has {len(row)} fields, not {len(header)}")
+    return pd.DataFrame(rows, columns=header)
 
 
 def load_corpus() -> DatasetDict:

@@ -1,10 +1,14 @@
 import io
 import stat
 import tarfile
+import tempfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stages.core import archives
 from stages.core.archives import unpack
@@ -48,15 +52,19 @@ def test_refuses_paths_that_lead_out(tmp_path: Path, name: str, suffix: str) -> 
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
+@pytest.mark.parametrize(
+    "kind",
+    [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE],
+)
 def test_refuses_links_and_devices_in_a_tar(tmp_path: Path, kind: bytes) -> None:
     archive = make_tar(tmp_path / "bundle.tar.gz", "file.txt", kind)
     with pytest.raises(InputError, match="link or a device"):
         unpack(archive, tmp_path / "out")
 
 
-def test_refuses_a_link_in_a_zip(tmp_path: Path) -> None:
-    archive = make_zip(tmp_path / "bundle.zip", "file.txt", stat.S_IFLNK)
+@pytest.mark.parametrize("mode", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO])
+def test_refuses_links_and_devices_in_a_zip(tmp_path: Path, mode: int) -> None:
+    archive = make_zip(tmp_path / "bundle.zip", "file.txt", mode)
     with pytest.raises(InputError, match="link or a device"):
         unpack(archive, tmp_path / "out")
 
@@ -77,3 +85,104 @@ def test_names_a_damaged_archive(tmp_path: Path, suffix: str) -> None:
     archive.write_bytes(b"no archive at all")
     with pytest.raises(InputError, match="can't be unpacked"):
         unpack(archive, tmp_path / "out")
+
+
+def tar_of(path: Path, *members: tarfile.TarInfo) -> Path:
+    """Write a tar of headers alone: what they declare is not there."""
+    path.write_bytes(b"".join(member.tobuf() for member in members) + b"\0" * 1024)
+    return path
+
+
+def test_refuses_a_tar_that_declares_too_much(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("large.txt")
+    member.size = 2**40
+    with pytest.raises(InputError, match=r"would unpack to 1024\.0 GiB or more"):
+        unpack(tar_of(tmp_path / "bomb.tar", member), tmp_path / "out")
+
+
+def test_a_zip_that_holds_more_than_it_declares_is_damaged(tmp_path: Path) -> None:
+    archive = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as bundle:
+        bundle.writestr("zeros.txt", bytes(2**20))
+    small, large = (size.to_bytes(4, "little") for size in (100, 2**20))
+    archive.write_bytes(archive.read_bytes().replace(large, small))
+    with pytest.raises(InputError, match="can't be unpacked"):
+        unpack(archive, tmp_path / "out")
+    assert sum(file.stat().st_size for file in (tmp_path / "out").rglob("*")) <= 100
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".zip"])
+def test_refuses_too_many_members(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 10)
+    archive = tmp_path / f"bundle{suffix}"
+    names = [f"{i}.txt" for i in range(11)]
+    if suffix == ".tar":
+        tar_of(archive, *map(tarfile.TarInfo, names))
+    else:
+        with zipfile.ZipFile(archive, "w") as bundle:
+            for name in names:
+                bundle.writestr(name, "")
+    with pytest.raises(InputError, match="holds more than 10 members; refused"):
+        unpack(archive, tmp_path / "out")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("suffix", [".tar", ".zip"])
+@pytest.mark.parametrize("twin", ["a.txt", "./a.txt"])
+def test_refuses_a_name_that_is_there_twice(tmp_path: Path, suffix: str, twin: str) -> None:
+    archive = tmp_path / f"bundle{suffix}"
+    if suffix == ".tar":
+        tar_of(archive, tarfile.TarInfo("a.txt"), tarfile.TarInfo(twin))
+    else:
+        with zipfile.ZipFile(archive, "w") as bundle:
+            bundle.writestr("a.txt", "one")
+            bundle.writestr(twin, "two")
+    with pytest.raises(InputError, match="twice; refused"):
+        unpack(archive, tmp_path / "out")
+
+
+def test_a_file_where_a_directory_should_be_is_one_message(tmp_path: Path) -> None:
+    archive = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(archive, "w") as bundle:
+        bundle.writestr("a", "")
+        bundle.writestr("a/b", "")
+    with pytest.raises(InputError, match="can't be unpacked"):
+        unpack(archive, tmp_path / "out")
+
+
+def test_an_encrypted_zip_is_one_message(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "bundle.zip", "file.txt")
+    content = bytearray(archive.read_bytes())
+    content[6] |= 1  # the flag, in the member's own header …
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # … and in the archive's directory
+    archive.write_bytes(content)
+    with pytest.raises(InputError, match="encrypted"):
+        unpack(archive, tmp_path / "out")
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    suffix=st.sampled_from([".tar", ".tar.gz", ".zip"]),
+    edits=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8),
+    length=st.integers(0, 10**6),
+)
+def test_a_damaged_archive_is_unpacked_or_one_message(
+    suffix: str, edits: list[tuple[int, int]], length: int
+) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        archive = Path(directory, f"bundle{suffix}")
+        if suffix == ".zip":
+            make_zip(archive, "folder/file.txt")
+        else:
+            make_tar(archive, "folder/file.txt")
+            if suffix == ".tar":
+                with tarfile.open(archive) as bundle:
+                    tar_of(archive, *bundle.getmembers())
+        content = bytearray(archive.read_bytes())
+        for place, byte in edits:
+            content[place % len(content)] = byte
+        archive.write_bytes(content[:length])
+        with suppress(InputError):
+            unpack(archive, Path(directory, "out"))
