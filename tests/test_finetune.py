@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import torch
 from torch.nn import functional
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from stages import finetune
 from stages.core.errors import InputError
-from stages.core.layout import variant_directory
+from stages.core.layout import CHECKPOINTS, variant_directory
 from stages.core.training import bf16_wanted
 from stages.finetune import consistency_loss
 
@@ -40,6 +42,69 @@ def test_the_same_seed_gives_the_same_weights(project: Callable) -> None:
     assert weights(TEACHER) == first
     project("finetune", "seed=14")
     assert weights(TEACHER) != first
+
+
+STEPS_AN_EPOCH = 23  # of 180 texts, 8 a batch
+
+
+@pytest.fixture
+def cut_off(project: Callable, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Return what starts to fine-tune and dies after so many steps."""
+
+    def run(steps: int) -> None:
+        losses = iter(range(steps))
+
+        def dying(*arguments: torch.Tensor) -> torch.Tensor:
+            if next(losses, None) is None:
+                raise KeyboardInterrupt
+            return consistency_loss(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(finetune, "consistency_loss", dying)
+            with pytest.raises(KeyboardInterrupt):
+                project("finetune")
+
+    return run
+
+
+def test_a_run_that_was_cut_off_continues_to_the_same_weights(
+    project: Callable, cut_off: Callable, capsys: pytest.CaptureFixture
+) -> None:
+    undisturbed = weights(TEACHER), pd.read_csv("reports/finetune.csv")
+    shutil.rmtree(TEACHER)
+    cut_off(2 * STEPS_AN_EPOCH + 5)
+    assert not TEACHER.exists()
+    cut_off(STEPS_AN_EPOCH + 5)  # so that it is after its third epoch when it goes on again
+    project("finetune")
+    printed = capsys.readouterr().out
+    assert f"continuing after checkpoint {2 * STEPS_AN_EPOCH} of" in printed
+    assert f"continuing after checkpoint {3 * STEPS_AN_EPOCH} of" in printed
+    assert weights(TEACHER) == undisturbed[0]
+    pd.testing.assert_frame_equal(pd.read_csv("reports/finetune.csv"), undisturbed[1])
+    assert not list(CHECKPOINTS.iterdir())
+
+
+def test_an_incomplete_checkpoint_is_no_place_to_continue_from(
+    project: Callable, cut_off: Callable
+) -> None:
+    undisturbed = weights(TEACHER)
+    cut_off(STEPS_AN_EPOCH + 5)
+    for file in CHECKPOINTS.rglob("weights.safetensors"):
+        file.unlink()
+    project("finetune")
+    assert weights(TEACHER) == undisturbed
+
+
+def test_a_run_with_other_settings_starts_anew(
+    project: Callable, cut_off: Callable, capsys: pytest.CaptureFixture
+) -> None:
+    project("finetune", "seed=14")
+    undisturbed = weights(TEACHER)
+    cut_off(STEPS_AN_EPOCH + 5)
+    project("finetune", "seed=14")
+    assert "continuing" not in capsys.readouterr().out
+    assert weights(TEACHER) == undisturbed
+    assert not list(CHECKPOINTS.iterdir())
 
 
 def test_a_fine_tuned_checkpoint_can_be_kept(project: Callable, tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from stages.core.errors import InputError
 ENCODER = Path("data/raw/encoder")
 CORPUS_SOURCE = Path("data/raw/corpus")
 CORPUS = Path("data/corpus")
+CHECKPOINTS = Path("data/checkpoints")  # of a training that is going on
 MODELS = Path("data/models")
 EVALUATION = Path("data/evaluation")
 BENCHMARK = Path("data/benchmark")
+RELEASE = Path("data/release")
 REPORTS = Path("reports")
 MACHINE = REPORTS / "machine.json"
 

@@ -1,15 +1,20 @@
 """How a classifier is trained: the same for the teacher and its student."""
 
+import inspect
+import shutil
 import sys
-import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pandas as pd
 import torch
+import transformers
 from datasets import DatasetDict
+from datasets.fingerprint import Hasher
 from pydantic import Field
 from pydantic.dataclasses import dataclass
+from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import (
     DataCollatorWithPadding,
@@ -17,12 +22,16 @@ from transformers import (
     PreTrainedTokenizerBase,
     Trainer,
     TrainerCallback,
+    TrainerState,
     TrainingArguments,
 )
 
 from stages.core.config import STRICT, Count, Share
 from stages.core.errors import InputError
 from stages.core.files import whole_directory, whole_file
+from stages.core.layout import CHECKPOINTS
+
+WEIGHTS = "weights.safetensors"  # before averaging
 
 
 @dataclass(config=STRICT)
@@ -78,7 +87,8 @@ def train(
 ) -> pd.DataFrame:
     """Train `model` in place and leave it as it was after its best epoch by validation accuracy.
 
-    What is validated and left is the moving average of the weights, not their last value.
+    What is validated and left is the moving average of the weights, not their last value. A run
+    that was killed continues after its last whole epoch, to the same weights.
 
     Args:
         model: a sequence classifier.
@@ -92,61 +102,104 @@ def train(
     Returns:
         One row an epoch: epoch, train_loss, validation_loss, validation_accuracy.
     """
-    with tempfile.TemporaryDirectory() as checkpoints:
-        arguments = TrainingArguments(
-            output_dir=checkpoints,
-            num_train_epochs=config.epochs,
-            per_device_train_batch_size=config.batch_size,
-            per_device_eval_batch_size=64,
-            learning_rate=config.learning_rate,
-            warmup_ratio=config.warmup_ratio,
-            weight_decay=config.weight_decay,
-            bf16=bf16_wanted(config.bf16),
-            seed=seed,
-            data_seed=seed,
-            group_by_length=True,
-            eval_strategy="epoch",
-            save_strategy="epoch",
-            logging_strategy="epoch",
-            save_total_limit=1,
-            save_only_model=True,
-            load_best_model_at_end=True,
-            metric_for_best_model="accuracy",
-            disable_tqdm=not sys.stderr.isatty(),
-            dataloader_pin_memory=False,
-            report_to="none",
-            use_cpu=True,
-            remove_unused_columns=False,
-        )
-        trainer = trainer_class(
-            model=model,
-            args=arguments,
-            train_dataset=corpus["train"],
-            eval_dataset=corpus["validation"],
-            data_collator=DataCollatorWithPadding(tokenizer),
-            processing_class=tokenizer,
-            compute_metrics=accuracy,
-            callbacks=[WeightAverage(config.average_decay)],
-            **trainer_options,
-        )
-        trainer.train()
+    bf16 = bf16_wanted(config.bf16)
+    checkpoints = CHECKPOINTS / run_key(
+        model, corpus, trainer_class, asdict(config), seed, bf16, trainer_options
+    )
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=64,
+        learning_rate=config.learning_rate,
+        warmup_ratio=config.warmup_ratio,
+        weight_decay=config.weight_decay,
+        bf16=bf16,
+        seed=seed,
+        data_seed=seed,
+        group_by_length=True,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="accuracy",
+        disable_tqdm=not sys.stderr.isatty(),
+        dataloader_pin_memory=False,
+        report_to="none",
+        use_cpu=True,
+        remove_unused_columns=False,
+    )
+    trainer = trainer_class(
+        model=model,
+        args=arguments,
+        train_dataset=corpus["train"],
+        eval_dataset=corpus["validation"],
+        data_collator=DataCollatorWithPadding(tokenizer),
+        processing_class=tokenizer,
+        compute_metrics=accuracy,
+        callbacks=[WeightAverage(config.average_decay)],
+        **trainer_options,
+    )
+    trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+    shutil.rmtree(checkpoints)
     return learning_curve(trainer.state.log_history)
+
+
+def run_key(model: PreTrainedModel, corpus: DatasetDict, *settings: Any) -> str:
+    """Return a hash of all that decides what a run trains: never continue with another's weights.
+
+    Args:
+        model: before its first step.
+        corpus: tokenized splits.
+        settings: what else there is; a class stands for its module's source.
+    """
+    sources = [
+        inspect.getsource(inspect.getmodule(value) or value) if inspect.isclass(value) else value
+        for value in (WeightAverage, *settings)
+    ]
+    texts = {name: split.to_dict() for name, split in corpus.items()}
+    versions = (torch.__version__, transformers.__version__, torch.get_num_threads())
+    return Hasher.hash((model.state_dict(), texts, sources, versions))
+
+
+def last_checkpoint(directory: Path) -> str | None:
+    """Return a run's last complete checkpoint; remove incomplete ones, and those of other runs."""
+    directory.mkdir(parents=True, exist_ok=True)
+    complete = {file.parent for file in directory.glob(f"checkpoint-*/{WEIGHTS}")}
+    for path in {*directory.parent.iterdir(), *directory.iterdir()} - {directory, *complete}:
+        shutil.rmtree(path)
+    if not complete:
+        return None
+    last = max(complete, key=lambda path: int(path.name.split("-")[1]))
+    print(f"continuing after {last.name.replace('-', ' ')} of a run that was cut off", flush=True)
+    return str(last)
 
 
 class WeightAverage(TrainerCallback):
     """Puts the exponential moving average of the weights into the model between epochs.
 
-    There it is validated and saved; training goes on from the weights themselves. The average is
-    the more accurate of the two (Polyak & Juditsky, 1992).
+    There it is validated and saved; training goes on from the weights themselves, which are saved
+    beside it. The average is the more accurate of the two (Polyak & Juditsky, 1992).
     """
 
     def __init__(self, decay: float) -> None:
         self.average_function = get_ema_multi_avg_fn(decay)
 
-    def on_train_begin(self, *_: Any, model: PreTrainedModel, **__: Any) -> None:
-        """Start the average at the first weights."""
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        *_: Any,
+        model: PreTrainedModel,
+        **__: Any,
+    ) -> None:
+        """Start the average at the first weights, or where a checkpoint left both."""
         self.average = AveragedModel(model, multi_avg_fn=self.average_function)
         self.weights: dict[str, torch.Tensor] = {}
+        if state.global_step:
+            self.average.n_averaged.fill_(state.global_step)
+            self.weights = load_file(weights_file(args, state))
 
     def on_step_end(self, *_: Any, model: PreTrainedModel, **__: Any) -> None:
         """Take the new weights into the average."""
@@ -157,10 +210,20 @@ class WeightAverage(TrainerCallback):
         self.weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         model.load_state_dict(self.average.module.state_dict())
 
+    def on_save(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
+        """Save the weights themselves; with them, the last file, a checkpoint is complete."""
+        with whole_file(weights_file(args, state)) as part:
+            save_file(self.weights, part)
+
     def on_epoch_begin(self, *_: Any, model: PreTrainedModel, **__: Any) -> None:
         """Go on with the weights themselves."""
         if self.weights:
             model.load_state_dict(self.weights)
+
+
+def weights_file(args: TrainingArguments, state: TrainerState) -> Path:
+    """Return where the weights before averaging lie in the checkpoint of this step."""
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}" / WEIGHTS
 
 
 def accuracy(prediction: Any) -> dict[str, float]:

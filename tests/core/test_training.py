@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 import torch
+from transformers import TrainerState, TrainingArguments
 
 from stages.core.training import WeightAverage, learning_curve
 
@@ -9,7 +10,7 @@ def test_the_average_is_shown_between_epochs_and_training_goes_on_from_the_weigh
     model = torch.nn.Linear(1, 1, bias=False)
     callback = WeightAverage(decay=0.75)
     torch.nn.init.constant_(model.weight, 8.0)
-    callback.on_train_begin(model=model)
+    callback.on_train_begin(TrainingArguments(), TrainerState(), model=model)
     for value in (8.0, 4.0, 0.0):
         torch.nn.init.constant_(model.weight, value)
         callback.on_step_end(model=model)
@@ -22,7 +23,7 @@ def test_the_average_is_shown_between_epochs_and_training_goes_on_from_the_weigh
 def test_a_decay_of_zero_keeps_the_last_weights() -> None:
     model = torch.nn.Linear(1, 1, bias=False)
     callback = WeightAverage(decay=0.0)
-    callback.on_train_begin(model=model)
+    callback.on_train_begin(TrainingArguments(), TrainerState(), model=model)
     for value in (8.0, 4.0):
         torch.nn.init.constant_(model.weight, value)
         callback.on_step_end(model=model)
