@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from stages.core.app import launch
-from stages.core.conditions import Clocks, conditions
+from stages.core.conditions import Clocks, commit, conditions
 from stages.core.config import STRICT, BenchmarkConfig, Seed, SweepConfig
 from stages.core.corpus import load_corpus
 from stages.core.errors import InputError
@@ -78,7 +78,7 @@ def run(config: Config) -> str:
         before = Clocks.read(pids)
         ask = {name: worker.ask for name, worker in workers.items()}
         samples = measure(plan, ask, settings, random)
-        found = conditions(before, Clocks.read(pids))
+        found = {"commit": commit()} | conditions(before, Clocks.read(pids))
     with whole_directory(BENCHMARK) as directory:
         samples.to_parquet(directory / "samples.parquet", index=False)
         write_json(directory / "workers.json", loaded)

@@ -1,6 +1,7 @@
 """What else was going on while something was measured."""
 
 import os
+import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,23 @@ def conditions(before: Clocks, after: Clocks) -> dict[str, Any]:
         "boost": _read(CPU / "cpufreq/boost"),
         "on_battery": None if battery is None else not battery.power_plugged,
     }
+
+
+def commit() -> str | None:
+    """Return the commit whose code and settings run here, marked if they were changed since.
+
+    Null outside a git repository.
+    """
+    head = _git("rev-parse", "--short=12", "HEAD")
+    if head is None:
+        return None
+    changed = _git("status", "--porcelain", "--", "stages", "dvc.yaml", "params.yaml")
+    return f"{head}, with changes" if changed else head
+
+
+def _git(*arguments: str) -> str | None:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _cgroup(name: str) -> str | None:
