@@ -97,26 +97,31 @@ def learning_curves() -> pd.DataFrame:
     return pd.concat(tables)
 
 
-def metrics(table: pd.DataFrame, latency: str) -> dict[str, dict]:
-    """Return the metrics for `dvc metrics`: a short summary, then one object a variant."""
+def metrics(table: pd.DataFrame, latency: str) -> dict[str, dict[str, float]]:
+    """Return the metrics for `dvc metrics`: a summary, then one object a variant.
+
+    Few and rounded, so that a diff shows what a change did. Two runs of the same differ in more
+    than the first two digits of a latency.
+    """
     best = table.loc[BEST]
+    columns = {
+        "accuracy": ("accuracy", 1, ".4f"),
+        "macro_f1": ("macro_f1", 1, ".4f"),
+        "validation_accuracy": ("validation_accuracy", 1, ".4f"),
+        "post_ms": ("post_model_mean_ms", 1, ".2g"),
+        f"{latency.split('_')[2]}_ms": (latency, 1, ".2g"),
+        "parameters_m": ("parameters", 1e6, ".1f"),
+        "size_mb": ("size_mb", 1, ".1f"),
+    }
     return {
         "summary": {
-            "latency_reduction": round(1 - 1 / best["post_model_speedup"], 4),
+            "latency_reduction": round(1 - 1 / best["post_model_speedup"], 3),
             "accuracy_retained": round(best["accuracy_retained"], 4),
         }
     } | {
         str(variant): {
-            "accuracy": round(row["accuracy"], 4),
-            "macro_f1": round(row["macro_f1"], 4),
-            "validation_accuracy": round(row["validation_accuracy"], 4),
-            "latency_ms": {
-                "post": round(row["post_model_mean_ms"], 3),
-                latency.removesuffix("_ms"): round(row[latency], 3),
-            },
-            "parameters_m": round(row["parameters"] / 1e6, 1),
-            "size_mb": round(row["size_mb"], 1),
-            "peak_memory_mb": round(row["peak_mb"], 0),
+            name: float(format(row[column] / unit, form))
+            for name, (column, unit, form) in columns.items()
         }
         for variant, row in table.iterrows()
     }

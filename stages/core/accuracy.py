@@ -1,13 +1,12 @@
 """Statistics of predictions: how good a variant is, and how it differs from the teacher."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
 from scipy.stats import binomtest
-from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, recall_score
+from sklearn.metrics import accuracy_score, brier_score_loss, recall_score
 
 from stages.core.statistics import CONFIDENCE, Estimate, bootstrapped
 
@@ -45,15 +44,27 @@ def score(predictions: pd.DataFrame) -> Scores:
     right = int((truth == guess).sum())
     interval = binomtest(right, len(truth)).proportion_ci(CONFIDENCE, method="wilson")
     recall = recall_score(truth, guess, labels=classes, average=None, zero_division=np.nan)
-    f1 = partial(f1_score, labels=classes, average="macro", zero_division=np.nan)
     probabilities = softmax(logits.to_numpy(float), axis=1)
     return Scores(
         texts=len(truth),
         accuracy=Estimate(accuracy_score(truth, guess), interval.low, interval.high),
-        macro_f1=bootstrapped(f1, truth, guess, vectorized=False),
+        macro_f1=bootstrapped(macro_f1, truth, guess),
         recall=dict(zip(logits.columns.str.removeprefix("logit_"), recall.tolist(), strict=True)),
         brier=brier_score_loss(truth, probabilities, labels=classes, scale_by_half=True),
     )
+
+
+def macro_f1(truth: np.ndarray, guess: np.ndarray, axis: int) -> np.ndarray:
+    """Return the mean F1 of all classes that are there, along `axis`.
+
+    It is scikit-learn's, for all resamples of a bootstrap at once.
+    """
+    found = []
+    for name in range(max(truth.max(), guess.max()) + 1):
+        true, guessed = truth == name, guess == name
+        with np.errstate(invalid="ignore"):  # a class that is not there has none
+            found.append(2 * (true & guessed).sum(axis) / (true.sum(axis) + guessed.sum(axis)))
+    return np.nanmean(found, axis=0)
 
 
 def compare(predictions: pd.DataFrame, teacher: pd.DataFrame) -> Comparison:
@@ -65,8 +76,8 @@ def compare(predictions: pd.DataFrame, teacher: pd.DataFrame) -> Comparison:
     truth = teacher["label"].to_numpy()
     right, teacher_right = predictions["predicted"] == truth, teacher["predicted"] == truth
 
-    def share(ours: np.ndarray, theirs: np.ndarray) -> float:
-        return ours.sum() / theirs.sum()
+    def share(ours: np.ndarray, theirs: np.ndarray, axis: int) -> np.ndarray:
+        return ours.sum(axis) / theirs.sum(axis)
 
     better, worse = int((right & ~teacher_right).sum()), int((~right & teacher_right).sum())
     return Comparison(
@@ -74,5 +85,5 @@ def compare(predictions: pd.DataFrame, teacher: pd.DataFrame) -> Comparison:
         better=better,
         worse=worse,
         p_value=binomtest(better, better + worse).pvalue if better + worse else 1.0,
-        retained=bootstrapped(share, right.to_numpy(), teacher_right.to_numpy(), vectorized=False),
+        retained=bootstrapped(share, right.to_numpy(), teacher_right.to_numpy()),
     )

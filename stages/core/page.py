@@ -1,6 +1,7 @@
 """The results as a page of text: results.md."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,11 @@ def names(table: pd.DataFrame) -> pd.Series:
     return table.index.to_series().map(spoken)
 
 
+def literal(name: str) -> str:
+    """Return a name as Markdown that shows it, whatever it holds."""
+    return re.sub(r"([\\`*_{}\[\]<>|&~$])", r"\\\1", name)
+
+
 def interval(table: pd.DataFrame, name: str, form: str) -> pd.Series:
     """Return an estimate and its interval as text."""
     ends = [table[f"{name}{end}"].map(form.format) for end in ("", "_low", "_high")]
@@ -251,7 +257,9 @@ def accuracies(table: pd.DataFrame) -> pd.DataFrame:
             "Accuracy": interval(table, "accuracy", "{:.1%}"),
             "Macro F1": interval(table, "macro_f1", "{:.3f}"),
             **{
-                f"Recall, {name.removeprefix('recall_')}": recalls[name].map("{:.1%}".format)
+                f"Recall, {literal(name.removeprefix('recall_'))}": recalls[name].map(
+                    "{:.1%}".format
+                )
                 for name in recalls
             },
             "Brier": table["brier"].map("{:.3f}".format),

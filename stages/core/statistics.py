@@ -62,18 +62,22 @@ def speedup(samples: pd.DataFrame, variant: str, baseline: str) -> Estimate:
     return bootstrapped(np.median, ratios)
 
 
-def bootstrapped(
-    statistic: Callable[..., Any], *samples: np.ndarray, vectorized: bool = True
-) -> Estimate:
-    """Return a statistic of samples, which are resampled together, with its bootstrap interval."""
+def bootstrapped(statistic: Callable[..., Any], *samples: np.ndarray) -> Estimate:
+    """Return a statistic of samples, which are resampled together, with its bootstrap interval.
+
+    Args:
+        statistic: takes the samples, each of shape (…, observations), and an axis.
+        samples: each of shape (observations,).
+    """
     interval = bootstrap(
         samples,
         statistic,
         paired=True,
-        vectorized=vectorized,
+        vectorized=True,
         n_resamples=RESAMPLES,
+        batch=100,
         confidence_level=CONFIDENCE,
         method="percentile",
         rng=0,
     ).confidence_interval
-    return Estimate(float(statistic(*samples)), float(interval.low), float(interval.high))
+    return Estimate(float(statistic(*samples, axis=-1)), float(interval.low), float(interval.high))

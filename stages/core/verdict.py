@@ -54,7 +54,7 @@ def recommend(table: pd.DataFrame, sla_ms: float, percentile: str, allowed_loss:
         if row["latency"] > sla_ms:
             faults.append(f"takes {row['latency'] - sla_ms:.2f} ms too long")
         if row["kept"] < needed:
-            faults.append(f"keeps {row['kept']:.1%} of the accuracy, not {needed:.1%}")
+            faults.append(f"keeps {row['kept']:.2%} of the accuracy, not {needed:.1%}")
         if not faults:
             times = row["latency"] / qualified["latency"].iloc[0]
             faults.append(f"qualifies, but takes {times:.1f} times as long")

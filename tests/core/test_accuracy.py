@@ -1,9 +1,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import logit
+from sklearn.metrics import f1_score
 
-from stages.core.accuracy import compare, score
+from stages.core.accuracy import compare, macro_f1, score
 
 
 def predictions(labels: list[int], predicted: list[int], sure: float = 0.9) -> pd.DataFrame:
@@ -26,6 +29,16 @@ def test_scores_of_known_predictions() -> None:
     assert scores.macro_f1.value == pytest.approx((0.8 + 2 / 3) / 2)
     assert scores.recall == pytest.approx({"negative": 2 / 3, "positive": 1})
     assert scores.brier == pytest.approx((3 * 0.1**2 + 0.9**2) / 4)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1))
+@settings(deadline=None)
+def test_macro_f1_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+    truth, guess = np.array(pairs).T
+    expected = f1_score(truth, guess, average="macro")
+    assert macro_f1(truth, guess, axis=-1) == pytest.approx(expected)
+    twice = np.stack([truth, truth]), np.stack([guess, guess])
+    assert macro_f1(*twice, axis=-1) == pytest.approx([expected, expected])
 
 
 def test_the_accuracys_interval_is_wilsons() -> None:

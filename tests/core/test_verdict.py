@@ -42,7 +42,7 @@ def test_the_fastest_that_keeps_to_the_constraints_is_taken() -> None:
     assert verdict.recommended == "int8"
     assert "Take int8" in verdict.summary
     assert "too few" not in verdict.summary
-    assert verdict.reasons["student"] == "keeps 96.7% of the accuracy, not 98.0%"
+    assert verdict.reasons["student"] == "keeps 96.70% of the accuracy, not 98.0%"
     assert verdict.reasons["onnx"] == "takes 35.00 ms too long"
 
 
