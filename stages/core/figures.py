@@ -43,6 +43,29 @@ def accuracy_latency(table: pd.DataFrame, latency: str, sla_ms: float) -> alt.La
     )
 
 
+def accuracy_by_depth(table: pd.DataFrame) -> alt.LayerChart:
+    """Return accuracy against latency of students of several depths, a line a form.
+
+    Args:
+        table: a row a depth and variant; columns depth, variant, accuracy, test_label_speedup.
+    """
+    data = named(table[table["variant"].str.startswith("student")])
+    data["share"] = 1 / data["test_label_speedup"]
+    points = alt.Chart(data).encode(
+        x=alt.X("share:Q", title="latency, share of the teacher's in PyTorch (log)")
+        .scale(type="log", padding=20)
+        .axis(format="%"),
+        y=alt.Y("accuracy:Q", title="test accuracy").scale(zero=False, padding=15).axis(format="%"),
+        order="depth:Q",
+    )
+    lines = points.mark_line(point=True)
+    lines = lines.encode(color=alt.Color("variant:N", title=None, sort=None))
+    depths = points.mark_text(dy=-10, color="gray").encode(text="depth:N")
+    return (lines + depths).properties(
+        width=WIDTH, height=HEIGHT, title="The student's depth, in layers"
+    )
+
+
 def latency_by_length(sweep: pd.DataFrame) -> alt.Chart:
     """Return latency against text length, one text at a time (columns as of `results.sweep`)."""
     data = sweep[(sweep["batch"] == 1) & (sweep["length"] > 0)]

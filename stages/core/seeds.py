@@ -1,17 +1,17 @@
 """Repeat the training over several seeds: `python -m stages.core.seeds 13 14 15` (`make seeds`).
 
-Each seed is a DVC experiment up to the evaluation; what was trained before comes from the cache.
+Each seed is a DVC experiment up to the evaluation.
 """
 
-import subprocess
+import json
 import sys
 
-import dvc.api
 import pandas as pd
 
 from stages.core.errors import InputError
+from stages.core.experiments import experiment, table_of
 from stages.core.files import whole_file, write_text
-from stages.core.layout import EVALUATION, REPORTS, VARIANTS, spoken
+from stages.core.layout import EVALUATION, MACHINE, REPORTS, VARIANTS, spoken
 from stages.core.results import BASELINE, BEST
 
 
@@ -25,7 +25,8 @@ def run(seeds: list[str]) -> None:
         raise InputError(f"seeds = {seeds} have no spread; name two or more different ones")
     rows = []
     for seed in seeds:
-        name = experiment(seed)
+        name = f"seed-{seed}"
+        experiment(name, "--set-param", f"seed={seed}", "evaluate")
         rows += [
             {"seed": seed, "variant": variant, "accuracy": accuracy(variant, name)}
             for variant in VARIANTS
@@ -33,45 +34,23 @@ def run(seeds: list[str]) -> None:
     table = pd.DataFrame(rows)
     teacher = table[table["variant"] == BASELINE].set_index("seed")["accuracy"]
     table["retained"] = table["accuracy"] / table["seed"].map(teacher)
+    machine = json.loads(MACHINE.read_text())
+    table["machine"] = f"{machine['cpu']} ({', '.join(machine['instruction_sets'])})"
     with whole_file(REPORTS / "seeds.csv") as part:
         table.round(4).to_csv(part, index=False)
     write_text(REPORTS / "seeds.md", page(table))
     print(f"seeds: {REPORTS / 'seeds.md'}, over {len(seeds)} seeds")
 
 
-def experiment(seed: str) -> str:
-    """Run the experiment of a seed, as far as the evaluation; return its name."""
-    name = f"seed-{seed}"
-    if name in dvc_command("exp", "list", "--name-only", stdout=subprocess.PIPE).stdout.split():
-        dvc_command("exp", "remove", "--quiet", name)
-    dvc_command("exp", "run", "--temp", "--name", name, "--set-param", f"seed={seed}", "evaluate")
-    return name
-
-
-def dvc_command(*arguments: str, stdout: int | None = None) -> subprocess.CompletedProcess:
-    """Run a DVC command; raise InputError if it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        stdout=stdout,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise InputError(f"dvc {' '.join(arguments)} failed; look above for its error")
-    return done
-
-
 def accuracy(variant: str, revision: str) -> float:
     """Return the test accuracy of a variant in an experiment."""
-    path = str(EVALUATION / variant / "predictions.parquet")
-    with dvc.api.open(path, rev=revision, mode="rb") as file:
-        predictions = pd.read_parquet(file)
+    predictions = table_of(revision, EVALUATION / variant / "predictions.parquet")
     test = predictions[predictions["split"] == "test"]
     return float((test["predicted"] == test["label"]).mean())
 
 
 def page(table: pd.DataFrame) -> str:
-    """Return seeds.md (columns seed, variant, accuracy, retained)."""
+    """Return seeds.md (columns seed, variant, accuracy, retained, machine)."""
     groups = table.groupby("variant", sort=False)
     summary = pd.DataFrame(
         {
@@ -92,7 +71,8 @@ def page(table: pd.DataFrame) -> str:
 
 Test accuracy, and the share of the teacher's that is retained, when teacher and student are trained
 with the seeds {seeds}. The split of the texts is the same for all. `make seeds` runs this; every
-run's figures are in [seeds.csv](seeds.csv).
+run's figures are in [seeds.csv](seeds.csv). The machine was {table["machine"].iloc[0]}; on another,
+which rounds differently, the same seed trains another model.
 
 {summary.to_markdown(index=False, disable_numparse=True)}
 

@@ -6,7 +6,7 @@ from typing import IO
 import pandas as pd
 import pytest
 
-from stages.core import seeds
+from stages.core import experiments, seeds
 from stages.core.errors import InputError
 from stages.core.layout import VARIANTS
 from stages.core.seeds import page
@@ -19,11 +19,13 @@ def test_mean_spread_and_range_over_the_seeds() -> None:
             "variant": ["teacher_pytorch", "student_int8"] * 3,
             "accuracy": [0.9, 0.85, 0.88, 0.87, 0.92, 0.86],
             "retained": [1, 0.85 / 0.9, 1, 0.87 / 0.88, 1, 0.86 / 0.92],
+            "machine": "A CPU (avx2)",
         }
     )
     lines = [" ".join(line.split()) for line in page(table).splitlines()]
     assert "| student int8 | 86.0% ± 1.0% (85.0%–87.0%) | 95.6% ± 2.9% (93.5%–98.9%) |" in lines
     assert "with the seeds 1, 2, 3." in page(table)
+    assert "The machine was A CPU (avx2);" in page(table)
     assert "Student int8 retains 94.4% with 1, 98.9% with 2, 93.5% with 3." in page(table)
 
 
@@ -39,8 +41,8 @@ def test_every_seed_is_an_experiment_of_its_own(
     def opened(path: str, rev: str, mode: str) -> IO[bytes]:
         return Path(path).open(mode)
 
-    monkeypatch.setattr(seeds, "dvc_command", dvc)
-    monkeypatch.setattr(seeds.dvc.api, "open", opened)
+    monkeypatch.setattr(experiments, "dvc_command", dvc)
+    monkeypatch.setattr(experiments.dvc.api, "open", opened)
     seeds.run(["1", "2"])
     ran = [" ".join(command) for command in asked if command[1] == "run"]
     assert ran == [
