@@ -37,6 +37,7 @@ STEPS = [
     ("benchmark",),
     ("profiling",),
     ("report",),
+    ("release",),
 ]
 
 
