@@ -15,6 +15,17 @@ test: lint  ## check style and types, run the unit tests
 smoke: $(VENV)/ready  ## run the real DAG, shrunken, in a fresh clone
 	pytest -m slow
 
+faults: $(VENV)/ready  ## inject a hundred faults into the shrunken DAG (FAULTS=100 SEED=0)
+	FAULTS=$(or $(FAULTS),100) SEED=$(or $(SEED),0) pytest -s -m slow tests/test_faults.py
+
+verify: $(VENV)/ready  ## hold outputs and reports against dvc.lock, and the cache against its names
+	python -m stages.verify
+
+audit:  ## look constraints.txt up among the known vulnerabilities (network)
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet pip-audit
+	.venv-audit/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
+
 lint: $(VENV)/ready  ## check style and types
 	ruff check
 	ruff format --check
@@ -26,6 +37,9 @@ params: $(VENV)/ready  ## compose conf/ into params.yaml
 seeds: $(VENV)/ready  ## repeat the training over three seeds, into reports/seeds.md
 	python -m stages.core.seeds 13 14 15
 
+depth: $(VENV)/ready  ## trace accuracy against latency over the student's depth
+	python -m stages.core.depth 1 2 3 4 6
+
 readme: $(VENV)/ready  ## put the generated tables into README.md
 	python -m stages.core.readme
 
@@ -34,4 +48,4 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: help repro test smoke lint params seeds readme
+.PHONY: help repro test smoke faults verify audit lint params seeds depth readme

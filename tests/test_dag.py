@@ -1,8 +1,5 @@
 """The real DAG on the shrunken experiment, in a fresh clone."""
 
-import json
-import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +9,8 @@ import pytest
 import yaml
 
 from stages.core.layout import VARIANTS
+from tests.clone import Clone
 
-ROOT = Path(__file__).parents[1]
 SMOKE = ("-S", "+experiment=smoke")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -21,46 +18,8 @@ ALL_STAGES = {
     *("machine", "fetch@encoder", "fetch@corpus", "prepare", "finetune", "distill"),
     *("export@teacher", "export@student", "quantize@teacher", "quantize@student"),
     *(f"evaluate@{variant.replace('_', '-')}" for variant in VARIANTS),
-    *("benchmark", "profile", "report"),
+    *("benchmark", "profile", "report", "release"),
 }
-
-
-class Clone:
-    """A fresh clone of a repository's last commit, and the stages that a command runs in it."""
-
-    def __init__(self, directory: Path, source: Path = ROOT) -> None:
-        self.directory = directory
-        subprocess.run(["git", "clone", "--quiet", str(source), str(directory)], check=True)
-
-    def run(self, *command: str) -> str:
-        """Run a command; return what it printed."""
-        environment = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            **{
-                f"GIT_{who}_{key}": "test@example.org"
-                for who in ("AUTHOR", "COMMITTER")
-                for key in ("NAME", "EMAIL")
-            },
-        }
-        done = subprocess.run(
-            command,
-            cwd=self.directory,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
-
-    def dvc(self, *arguments: str) -> set[str]:
-        """Run a DVC command; return the stages that it ran."""
-        printed = self.run(sys.executable, "-m", "dvc", *arguments)
-        return set(re.findall(r"Running stage '(.+?)':", printed))
-
-    def metrics(self) -> dict[str, dict[str, float]]:
-        return json.loads((self.directory / "reports" / "metrics.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -110,23 +69,11 @@ def test_nothing_to_do_runs_the_always_changed_stage_alone(clone: Clone) -> None
     assert clone.dvc("repro") == {"machine"}
 
 
-def test_a_change_of_quantization_reruns_only_what_follows(clone: Clone) -> None:
-    before = clone.metrics()
-    ran = clone.dvc("exp", "run", *SMOKE, "-S", "quantize=dynamic-per-channel")
-    assert ran == {
-        *("machine", "quantize@teacher", "quantize@student"),
-        *("evaluate@teacher-int8", "evaluate@student-int8", "benchmark", "profile", "report"),
-    }
-    after = clone.metrics()
-    assert after["teacher_onnx"]["accuracy"] == before["teacher_onnx"]["accuracy"]
-    assert after["teacher_int8"]["size_mb"] != before["teacher_int8"]["size_mb"]
-
-
 def test_what_was_pushed_is_pulled_and_not_made_again(clone: Clone, tmp_path: Path) -> None:
     remote = ("remote", "add", "--local", "--default", "store", str(tmp_path / "store"))
     clone.dvc(*remote)
     clone.dvc("push")
-    clone.run("git", "commit", "--quiet", "--all", "--message", "The shrunken experiment")
+    clone.commit("The shrunken experiment")
     other = Clone(tmp_path / "other", clone.directory)
     other.dvc(*remote)
     other.dvc("pull")

@@ -1,0 +1,362 @@
+"""Faults, injected into the real DAG on the toy experiment: killed, damaged, full, twice at once.
+
+After each, the user's way back is taken: `dvc repro`, then whatever command a message names. FAULTS
+and SEED in the environment say how many and which (`make faults`).
+"""
+
+import itertools
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import chdir
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from stages.core.lock import machine_lock
+from stages.core.params import write_params
+from stages.core.record import digest, recorded_outputs, recorded_stages
+from stages.verify import mismatches
+
+ROOT = Path(__file__).parents[1]
+FAULTS = int(os.environ.get("FAULTS", "30"))
+SEED = int(os.environ.get("SEED", "0"))
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+
+NAMED = re.compile(r"(?:mend|restore it|make it) with: (.+)")
+SAMPLES = Path("data/benchmark/samples.parquet")
+
+
+class Workspace:
+    """A clone whose whole toy experiment has run once, undisturbed.
+
+    Attributes:
+        seconds: how long each stage took.
+        modules: the names of the stages that are instances of one module.
+        outputs: the digests of those outputs that don't depend on the clock.
+        calls: how many calls of each variant the benchmark timed.
+    """
+
+    def __init__(self, directory: Path, settings: list[str]) -> None:
+        self.directory = directory
+        self.environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "TMPDIR": str(directory.parent),  # with a machine lock of its own
+            "OMP_NUM_THREADS": "1",
+        }
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(directory)], check=True)
+        write_params(directory / "params.yaml", settings)
+        self.seconds = self._first_run()
+        git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
+        self.run(*git, "commit", "--quiet", "--all", "--message", "Undisturbed")
+        with chdir(directory):
+            stages = recorded_stages()
+            self.outputs = {path: digest(path) for path in self._untimed(stages)}
+            self.calls = pd.read_parquet(SAMPLES)["variant"].value_counts().to_dict()
+        self.modules: dict[str, list[str]] = {}
+        for name, stage in stages.items():
+            self.modules.setdefault(stage["cmd"].split()[2], []).append(name)
+
+    def _first_run(self) -> dict[str, float]:
+        process = self.start("dvc", "repro")
+        assert process.stdout
+        begun = [
+            (found[1], time.monotonic())
+            for line in process.stdout
+            if (found := re.match(r"Running stage '(.+)':", line))
+        ]
+        assert process.wait() == 0
+        ends = [moment for _, moment in begun[1:]] + [time.monotonic()]
+        return {name: end - start for (name, start), end in zip(begun, ends, strict=True)}
+
+    @staticmethod
+    def _untimed(stages: dict) -> list[Path]:
+        timed = {Path(out["path"]) for out in stages["machine"]["outs"]}
+        for _ in stages:  # whatever is made of something timed is timed
+            for stage in stages.values():
+                if any(Path(dependency["path"]) in timed for dependency in stage["deps"]):
+                    timed |= {Path(out["path"]) for out in stage["outs"]}
+        return [path for path in recorded_outputs(stages) if path not in timed]
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command,
+            cwd=self.directory,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *command: str) -> tuple[int, str]:
+        process = self.start(*command)
+        printed, _ = process.communicate()
+        return process.returncode, printed
+
+    def force(self, stage: str) -> subprocess.Popen[str]:
+        return self.start("dvc", "repro", "--force", "--single-item", stage)
+
+    def strangers(self) -> list[psutil.Process]:
+        """Return the processes that work in this clone."""
+        return [
+            process
+            for process in psutil.process_iter(["cwd", "status"])
+            if process.info["cwd"] == str(self.directory)
+            and process.info["status"] != psutil.STATUS_ZOMBIE
+        ]
+
+    def problems(self) -> str:
+        """Return in what this clone differs from the undisturbed one, and what mends it."""
+        with chdir(self.directory):
+            found = mismatches()
+            found += [
+                f"{path} is not as before"
+                for path, before in self.outputs.items()
+                if not path.exists() or digest(path) != before
+            ]
+            if not SAMPLES.exists():
+                found.append(f"no {SAMPLES}")
+            elif pd.read_parquet(SAMPLES)["variant"].value_counts().to_dict() != self.calls:
+                found.append(f"{SAMPLES} lacks calls")
+        return "\n".join(found)
+
+    def recover(self, command: str) -> str:
+        """Run a command, then those that messages name; return what is still amiss."""
+        log = ""
+        for _ in range(4):
+            returncode, printed = self.run("bash", "-c", command)
+            try:
+                amiss = self.problems()
+            except Exception as error:
+                amiss = repr(error)
+            if returncode == 0 and not amiss:
+                return ""
+            log += f"$ {command} ({returncode})\n{printed[-1500:]}\n{amiss}\n"
+            named = NAMED.search(f"{amiss}\n{printed}")
+            if named:
+                command = named[1]
+            elif returncode and "dvc.lock" in printed:
+                command = "git checkout HEAD dvc.lock && dvc repro"
+            else:
+                command = "dvc repro"
+        return log
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Workspace:
+    return Workspace(tmp_path_factory.mktemp("faults") / "project", tiny)
+
+
+@pytest.fixture
+def machine_taken(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hold the machine alone, so that every stage waits."""
+    monkeypatch.setattr("tempfile.tempdir", str(workspace.directory.parent))
+    with machine_lock(alone=True):
+        yield
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def wait_until_printed(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stdout
+    assert any(text in line for line in process.stdout)
+
+
+def stage_of(process: subprocess.Popen[str]) -> psutil.Process | None:
+    """Return the stage that a dvc process runs, once it does."""
+    dvc = psutil.Process(process.pid)
+    while process.poll() is None:
+        for child in dvc.children():
+            if "stages." in " ".join(child.cmdline()):
+                return child
+        time.sleep(0.02)
+    return None
+
+
+@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/dash"])  # dash may stay between the two
+def test_a_stage_ends_with_its_dvc(
+    workspace: Workspace, machine_taken: None, monkeypatch: pytest.MonkeyPatch, shell: str
+) -> None:
+    monkeypatch.setitem(workspace.environment, "SHELL", shell)
+    process = workspace.force("quantize@student")
+    wait_until_printed(process, "waiting for a measurement")
+    process.kill()
+    process.wait()
+    wait_for(lambda: not workspace.strangers(), 10)
+
+
+def test_a_stage_whose_dvc_has_ended_says_so(workspace: Workspace) -> None:
+    orphan = "(sleep 1; exec python -m stages.machine -cn resolved) & kill -9 $$"
+    environment = workspace.environment | {"DVC_STAGE": "machine"}
+    process = subprocess.Popen(
+        ["bash", "-c", orphan],
+        cwd=workspace.directory,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    _, printed = process.communicate()
+    assert printed == "machine: the dvc that began it has ended; run dvc repro again\n"
+
+
+def test_a_second_repro_is_refused_and_harms_nothing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(workspace.directory.parent))
+    with machine_lock(alone=True):
+        first = workspace.force("quantize@student")
+        wait_until_printed(first, "waiting for a measurement")
+        returncode, printed = workspace.run("dvc", "repro", "--force", "-s", "quantize@student")
+        assert returncode != 0
+        assert "is busy, it is being blocked by" in printed
+        assert str(first.pid) in printed
+    first.communicate()
+    assert first.returncode == 0
+    assert workspace.problems() == ""
+
+
+def test_a_killed_report_leaves_no_metrics_and_nothing_of_yesterday(workspace: Workspace) -> None:
+    with chdir(workspace.directory):
+        outs = [Path(out["path"]).absolute() for out in recorded_stages()["report"]["outs"]]
+    started = time.time()
+    process = workspace.force("report")
+    table = workspace.directory / "reports" / "results.csv"
+    wait_for(lambda: table.exists() and table.stat().st_mtime > started, 120)
+    stage = stage_of(process)
+    assert stage
+    stage.kill()
+    assert process.wait() != 0
+    left = [path for path in outs if path.exists()]
+    assert workspace.directory / "reports" / "metrics.json" not in left
+    assert [path for path in left if path.stat().st_mtime < started] == []
+    assert workspace.recover("dvc repro") == ""
+
+
+def test_a_failed_benchmark_leaves_no_samples(workspace: Workspace) -> None:
+    process = workspace.force("benchmark")
+    samples = workspace.directory / SAMPLES
+    wait_for(lambda: not samples.exists())
+    stage = stage_of(process)
+    assert stage
+    stage.kill()
+    assert process.wait() != 0
+    assert not samples.exists()
+    assert workspace.recover("dvc repro") == ""
+
+
+# Each fault is injected and returns the command of the way back, or None where it came too late.
+Fault = Callable[[Workspace, random.Random, str], str | None]
+
+
+def killed_stage(workspace: Workspace, chance: random.Random, stage: str) -> str | None:
+    process = workspace.force(stage)
+    victim = stage_of(process)
+    time.sleep(chance.uniform(0, workspace.seconds[stage]))
+    if victim and process.poll() is None and victim.is_running():
+        victim.kill()
+    printed, _ = process.communicate()
+    return "dvc repro --no-run-cache" if "exited with -9" in printed else None
+
+
+def killed_dvc(workspace: Workspace, chance: random.Random, stage: str) -> str | None:
+    process = workspace.force(stage)
+    time.sleep(chance.uniform(0, workspace.seconds[stage] + 2))
+    process.kill()
+    return "dvc repro" if process.wait() == -signal.SIGKILL else None
+
+
+def full_disk(workspace: Workspace, chance: random.Random, stage: str) -> str | None:
+    limit = chance.choice((0, 1, 4, 16, 64))  # in KiB; then every write fails
+    returncode, _ = workspace.run(
+        "bash", "-c", f"ulimit -f {limit}; exec dvc repro --force --single-item {stage}"
+    )
+    return "dvc repro" if returncode else None
+
+
+def spoil(file: Path, chance: random.Random) -> None:
+    """Truncate a file, delete it, or flip a byte of it, at times without a trace in its times."""
+    way, before, content = chance.randrange(4), file.stat(), bytearray(file.read_bytes())
+    if way == 0 or not content:
+        file.unlink()
+        return
+    if way == 1:
+        content = content[: chance.randrange(len(content))]
+    else:
+        content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    file.chmod(0o644)
+    file.write_bytes(content)
+    file.chmod(before.st_mode)
+    if way == 3:
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def outputs_of(workspace: Workspace, stage: str) -> list[Path]:
+    with chdir(workspace.directory):
+        return [Path(out["path"]).absolute() for out in recorded_stages()[stage]["outs"]]
+
+
+def damaged_output(workspace: Workspace, chance: random.Random, stage: str) -> str | None:
+    output = chance.choice(outputs_of(workspace, stage))
+    spoil(chance.choice([path for path in (output, *output.rglob("*")) if path.is_file()]), chance)
+    return "dvc repro"
+
+
+def damaged_cache(workspace: Workspace, chance: random.Random, stage: str) -> str | None:
+    output = outputs_of(workspace, stage)[0]
+    if not output.is_dir():  # only directories are in the cache
+        return None
+    name = chance.choice([digest(path) for path in (output, *output.rglob("*")) if path.exists()])
+    spoil(workspace.directory / ".dvc/cache/files/md5" / name[:2] / name[2:], chance)
+    shutil.rmtree(output)
+    return "dvc repro"
+
+
+def damaged_lock(workspace: Workspace, chance: random.Random, _: str) -> str | None:
+    lock = workspace.directory / "dvc.lock"
+    os.truncate(lock, chance.randrange(lock.stat().st_size))
+    return "dvc repro"
+
+
+def test_no_fault_loses_anything(workspace: Workspace) -> None:
+    chance = random.Random(SEED)
+    counts = {"injected": 0, "survived": 0, "lost": 0}
+    logs = []
+    modules = itertools.cycle(chance.sample(list(workspace.modules), len(workspace.modules)))
+    faults: tuple[Fault, ...] = (
+        *(killed_stage, damaged_output, killed_stage, damaged_cache, killed_dvc),
+        *(killed_stage, full_disk, damaged_output, damaged_cache, damaged_lock),
+    )
+    for fault in itertools.cycle(faults):
+        if counts["injected"] == FAULTS:
+            break
+        stage = chance.choice(workspace.modules[next(modules)])
+        started = time.monotonic()
+        command = fault(workspace, chance, stage)
+        if command is None:
+            continue
+        log = workspace.recover(command)
+        counts["injected"] += 1
+        counts["lost" if log else "survived"] += 1
+        print(f"{fault.__name__} {stage}: {'LOST' if log else 'survived'}", end=" ")
+        print(f"({time.monotonic() - started:.0f} s)", flush=True)
+        if log:
+            logs.append(f"{fault.__name__} {stage}\n{log}")
+            workspace.run(
+                "bash", "-c", "git reset -q --hard && rm -rf data/*/ .dvc/cache/runs && dvc repro"
+            )
+    print(", ".join(f"{name}: {count}" for name, count in counts.items()))
+    assert not logs, "\n".join(logs)

@@ -1,0 +1,134 @@
+"""README's commands, as written, in a clone whose defaults are the toy experiment."""
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from stages.core.layout import VARIANTS
+from tests.clone import ROOT, Clone, stages
+from tests.conftest import make_texts
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    " ".join(line.split("  #")[0].split())
+    for block in BLOCKS
+    for line in block.replace("\\\n", " ").splitlines()
+    if line and not line.startswith("#")
+]
+# What no test runs as written, and why.
+NOT_RUN = {
+    "git clone <this repository> bert-latency && cd bert-latency": "Clone does",
+    "source .venv/bin/activate": "Clone does",
+    "make .venv/ready && source .venv/bin/activate": "the tests' environment is made so",
+    "make repro": "the defaults take half an hour",
+    "make test": "this is in it",
+    "dvc exp run -S +experiment=post": "the Hub, and days",
+    "dvc exp run -S +experiment=smoke": "test_dag.py does",
+    "dvc exp run -S +experiment=no-teacher": "a minute, and nothing that others don't run",
+    "dvc remote add --default store /mnt/store": "test_dag.py does, elsewhere",
+    "dvc push": "test_dag.py does",
+    "dvc pull && dvc repro": "test_dag.py does",
+}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory, tiny: list[str], sources: Path) -> Clone:
+    """Return a clone on main with the toy experiment committed, and the files README speaks of."""
+    clone = Clone(tmp_path_factory.mktemp("recipes") / "project")
+    without_transfer = [each for each in tiny if "transfer" not in each]
+    clone.shrink([*without_transfer, f"data.source.path={sources / 'texts' / 'train.csv'}"])
+    clone.dvc("repro")
+    clone.commit("The toy experiment")
+    texts = make_texts(200, seed=2).rename(columns={"text": "body", "label": "stars"})
+    texts.to_csv(clone.directory / "reviews.csv", index=False)
+    (clone.directory / "texts.txt").write_text("\n".join(texts["body"][:5]))
+    return clone
+
+
+def command(beginning: str) -> str:
+    """Return README's one command that begins so."""
+    found = [each for each in COMMANDS if each.startswith(beginning)]
+    assert beginning in found or len(found) == 1, found
+    return beginning if beginning in found else found[0]
+
+
+def test_every_command_of_readme_is_run_by_a_test_or_there_is_a_reason() -> None:
+    ran = {
+        start for _, start in re.findall(r"""run\((["'])(.+?)\1\)""", Path(__file__).read_text())
+    }
+    left = [each for each in COMMANDS if each not in NOT_RUN]
+    assert [each for each in left if not any(each.startswith(start) for start in ran)] == []
+    assert [each for each in NOT_RUN if each not in COMMANDS] == []
+
+
+@pytest.fixture
+def run(clone: Clone) -> Callable[[str], str]:
+    """Return what runs README's one command that begins so, and returns what it printed."""
+    return lambda beginning: clone.run("bash", "-c", command(beginning))
+
+
+def test_texts_are_classified(run: Callable[[str], str]) -> None:
+    label, _, milliseconds, text = run('python stages/predict.py "A lovely film."').split("\t")
+    assert label in ("negative", "positive")
+    assert milliseconds.endswith(" ms")
+    assert text == "A lovely film.\n"
+    run('python stages/predict.py "A lovely film." --variant')
+    assert len(run("python stages/predict.py --input").splitlines()) == 6
+
+
+def test_settings_are_swept_and_branches_compared(clone: Clone, run: Callable[[str], str]) -> None:
+    assert stages(run("dvc exp run -n per-channel")) == {
+        *("machine", "quantize@teacher", "quantize@student"),
+        *("evaluate@teacher-int8", "evaluate@student-int8"),
+        *("benchmark", "profile", "report", "release"),
+    }
+    run("dvc exp branch per-channel")
+    # Only what a quantization changes differs, and the latencies, which were measured anew.
+    diff = json.loads(clone.run("bash", "-c", command("dvc metrics diff") + " --json"))
+    changed = {key for key in diff["reports/metrics.json"] if not key.endswith("_ms")}
+    allowed = ("teacher_int8.", "student_int8.", "summary.")
+    assert [key for key in changed if not key.startswith(allowed)] == []
+    assert list(diff) == ["reports/metrics.json"]
+    header, *rows = run("dvc metrics diff").splitlines()
+    assert header.split() == ["Path", "Metric", "main", "try-per-channel", "Change"]
+    assert len(rows) <= 1 + 2 * 5 + 2 * len(VARIANTS)
+    params = run("dvc params diff").splitlines()
+    assert [row.split() for row in params[1:]] == [
+        ["params.yaml", "quantize.per_channel", "False", "True"]
+    ]
+    assert "index.html" in run("dvc plots diff")
+
+    run("dvc exp run --queue")
+    run("dvc queue start")
+    while re.search("Queued|Running", shown := run("dvc queue status")):
+        time.sleep(2)
+    assert shown.count("Success") == 2, shown
+    table = run("dvc exp show")
+    for name in ("main", "per-channel", "layers-1", "layers-2"):
+        assert name in table
+    run("dvc exp apply per-channel")
+    assert "per_channel: true" in (clone.directory / "params.yaml").read_text()
+    run("dvc exp run -S report.sla_ms=2")
+    assert "within 2 ms" in (clone.directory / "reports" / "results.md").read_text()
+    run("python stages/quantize.py")
+
+
+def test_ones_own_texts_and_model(clone: Clone, run: Callable[[str], str]) -> None:
+    own = clone.directory
+    shutil.copytree(own / "data" / "models" / "teacher" / "pytorch", own / "my-model")
+    (own / "texts").mkdir()
+    for name, seed in (("train", 3), ("test", 4)):
+        make_texts(60, seed=seed).to_csv(own / "texts" / f"{name}.csv", index=False)
+    assert "finetune" in stages(run("dvc exp run -S data=local"))
+    run("dvc exp run -S model=local")
+    teacher = pd.read_csv(own / "reports" / "results.csv", index_col="variant")
+    assert teacher["accuracy"]["teacher_pytorch"] > 0.9
