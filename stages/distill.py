@@ -22,9 +22,9 @@ from transformers import (
 from stages.core.app import launch
 from stages.core.config import STRICT, Count, ModelConfig, Seed
 from stages.core.corpus import load_corpus
-from stages.core.layout import REPORTS, variant_directory
+from stages.core.layout import REPORTS, existing, variant_directory
 from stages.core.student import StudentConfig, build_student
-from stages.core.training import TrainingConfig, bf16_wanted, save, save_curve, tokenize, train
+from stages.core.training import TrainingConfig, bf16_wanted, save_run, tokenize, train
 
 UNLABELLED = -100  # the label that PyTorch's cross-entropy leaves out
 
@@ -51,7 +51,7 @@ class Config:
 def run(config: Config) -> str:
     """Write the student's checkpoint and its learning curve, reports/distill.csv."""
     set_seed(config.seed)
-    directory = variant_directory("teacher_pytorch")
+    directory = existing(variant_directory("teacher_pytorch"))
     teacher = AutoModelForSequenceClassification.from_pretrained(directory).eval()
     # A DistilBERT knows no token types, and to the teacher zeros are what they default to.
     tokenizer = AutoTokenizer.from_pretrained(
@@ -73,10 +73,9 @@ def run(config: Config) -> str:
         temperature=config.distill.temperature,
         label_weight=config.distill.label_weight,
     )
-    save(student, tokenizer, variant_directory("student_pytorch"))
-    save_curve(curve, REPORTS / "distill.csv")
-    best = curve["validation_accuracy"].max()
-    return f"{variant_directory('student_pytorch')} with a validation accuracy of {best:.4f}"
+    target = variant_directory("student_pytorch")
+    save_run(student, tokenizer, curve, target, REPORTS / "distill.csv")
+    return f"{target} with a validation accuracy of {curve['validation_accuracy'].max():.4f}"
 
 
 def with_transfer(corpus: DatasetDict) -> Dataset:

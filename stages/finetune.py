@@ -21,8 +21,8 @@ from stages.core.app import launch
 from stages.core.config import STRICT, ModelConfig, Seed
 from stages.core.corpus import label_names, load_corpus
 from stages.core.errors import InputError
-from stages.core.layout import ENCODER, REPORTS, variant_directory
-from stages.core.training import TrainingConfig, save, save_curve, tokenize, train
+from stages.core.layout import ENCODER, REPORTS, existing, variant_directory
+from stages.core.training import TrainingConfig, save_run, tokenize, train
 
 
 @dataclass(config=STRICT)
@@ -45,6 +45,7 @@ def run(config: Config) -> str:
     """Write the teacher's checkpoint and its learning curve, reports/finetune.csv."""
     set_seed(config.seed)
     corpus = load_corpus()
+    existing(ENCODER)
     check_length(config.model.max_length)
     tokenizer = AutoTokenizer.from_pretrained(ENCODER, model_max_length=config.model.max_length)
     model = load_encoder(corpus, keep=config.finetune.epochs == 0)
@@ -61,12 +62,11 @@ def run(config: Config) -> str:
             trainer_class=ConsistencyTrainer,
             consistency_weight=config.finetune.consistency_weight,
         )
-    save(model, tokenizer, variant_directory("teacher_pytorch"))
-    save_curve(curve, REPORTS / "finetune.csv")
+    target = variant_directory("teacher_pytorch")
+    save_run(model, tokenizer, curve, target, REPORTS / "finetune.csv")
     if curve.empty:
-        return f"{variant_directory('teacher_pytorch')}, kept as it came"
-    best = curve["validation_accuracy"].max()
-    return f"{variant_directory('teacher_pytorch')} with a validation accuracy of {best:.4f}"
+        return f"{target}, kept as it came"
+    return f"{target} with a validation accuracy of {curve['validation_accuracy'].max():.4f}"
 
 
 class ConsistencyTrainer(Trainer):
@@ -125,9 +125,19 @@ def load_encoder(corpus: DatasetDict, *, keep: bool) -> PreTrainedModel:
     labels = {"id2label": dict(enumerate(names)), "label2id": {n: i for i, n in enumerate(names)}}
     if keep:
         check_head(names)
-    return AutoModelForSequenceClassification.from_pretrained(
-        ENCODER, num_labels=len(names), ignore_mismatched_sizes=not keep, **labels
+    model, found = AutoModelForSequenceClassification.from_pretrained(
+        ENCODER,
+        num_labels=len(names),
+        ignore_mismatched_sizes=not keep,
+        output_loading_info=True,
+        **labels,
     )
+    if keep and found["missing_keys"]:
+        raise InputError(
+            f"finetune.epochs = 0 keeps a fine-tuned classifier, but {ENCODER} lacks "
+            f"{', '.join(sorted(found['missing_keys']))}; set finetune.epochs to 1 or more"
+        )
+    return model
 
 
 def check_length(max_length: int) -> None:

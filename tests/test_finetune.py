@@ -1,17 +1,20 @@
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
 import torch
+from datasets import DatasetDict
 from torch.nn import functional
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from stages import finetune
 from stages.core.errors import InputError
-from stages.core.layout import CHECKPOINTS, variant_directory
-from stages.core.training import bf16_wanted
+from stages.core.layout import CHECKPOINTS, ENCODER, variant_directory
+from stages.core.training import bf16_wanted, run_key
 from stages.finetune import consistency_loss
 
 TEACHER = variant_directory("teacher_pytorch")
@@ -81,18 +84,53 @@ def test_a_run_that_was_cut_off_continues_to_the_same_weights(
     assert f"continuing after checkpoint {3 * STEPS_AN_EPOCH} of" in printed
     assert weights(TEACHER) == undisturbed[0]
     pd.testing.assert_frame_equal(pd.read_csv("reports/finetune.csv"), undisturbed[1])
-    assert not list(CHECKPOINTS.iterdir())
+    assert not CHECKPOINTS.exists()
 
 
-def test_an_incomplete_checkpoint_is_no_place_to_continue_from(
-    project: Callable, cut_off: Callable
+def test_a_run_that_was_cut_off_before_it_was_saved_is_not_lost(
+    project: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    undisturbed = weights(TEACHER), pd.read_csv("reports/finetune.csv")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(finetune, "save_run", Mock(side_effect=KeyboardInterrupt))
+        project("finetune")
+    project("finetune")
+    assert "continuing after checkpoint" in capsys.readouterr().out  # that of the best epoch
+    assert weights(TEACHER) == undisturbed[0]
+    pd.testing.assert_frame_equal(pd.read_csv("reports/finetune.csv"), undisturbed[1])
+
+
+@pytest.mark.parametrize(
+    "file", ["weights.safetensors", "model.safetensors", "trainer_state.json", "SHA256SUMS"]
+)
+@pytest.mark.parametrize("damage", ["remove", "truncate", "flip"])
+def test_a_damaged_checkpoint_is_no_place_to_continue_from(
+    project: Callable, cut_off: Callable, file: str, damage: str
 ) -> None:
     undisturbed = weights(TEACHER)
     cut_off(STEPS_AN_EPOCH + 5)
-    for file in CHECKPOINTS.rglob("weights.safetensors"):
-        file.unlink()
+    (path,) = CHECKPOINTS.rglob(file)
+    content = path.read_bytes()
+    middle = len(content) // 2
+    match damage:
+        case "remove":
+            path.unlink()
+        case "truncate":
+            path.write_bytes(content[:middle])
+        case "flip":
+            path.write_bytes(
+                content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+            )
     project("finetune")
     assert weights(TEACHER) == undisturbed
+
+
+def test_a_run_is_known_by_the_models_settings_too(project: Callable) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(TEACHER)
+    key = run_key(model, DatasetDict())
+    assert run_key(model, DatasetDict()) == key
+    model.config.hidden_dropout_prob = 0.3
+    assert run_key(model, DatasetDict()) != key
 
 
 def test_a_run_with_other_settings_starts_anew(
@@ -104,7 +142,7 @@ def test_a_run_with_other_settings_starts_anew(
     project("finetune", "seed=14")
     assert "continuing" not in capsys.readouterr().out
     assert weights(TEACHER) == undisturbed
-    assert not list(CHECKPOINTS.iterdir())
+    assert not CHECKPOINTS.exists()
 
 
 def test_a_fine_tuned_checkpoint_can_be_kept(project: Callable, tmp_path: Path) -> None:
@@ -121,6 +159,14 @@ def test_a_fine_tuned_checkpoint_can_be_kept(project: Callable, tmp_path: Path) 
 
 def test_a_checkpoint_without_a_head_is_not_kept(project: Callable) -> None:
     with pytest.raises(InputError, match=r"no classification head; set finetune.epochs"):
+        project("finetune", "finetune.epochs=0")
+
+
+def test_a_checkpoint_whose_head_has_no_weights_is_not_kept(project: Callable) -> None:
+    config = json.loads((ENCODER / "config.json").read_text())
+    config["architectures"] = ["BertForSequenceClassification"]
+    (ENCODER / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"lacks classifier.bias, classifier.weight; set finetune"):
         project("finetune", "finetune.epochs=0")
 
 

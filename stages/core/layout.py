@@ -4,6 +4,8 @@ A variant is a model (teacher, student) in a form (pytorch, onnx, int8); its dir
 config, tokenizer and weights.
 """
 
+import errno
+import os
 from pathlib import Path
 
 from stages.core.errors import InputError
@@ -29,6 +31,13 @@ def check_root() -> None:
     """Raise InputError if the current directory is no project's root."""
     if not Path("dvc.yaml").exists():
         raise InputError(f"no dvc.yaml in {Path.cwd()}; run it from the project's root")
+
+
+def existing(path: Path) -> Path:
+    """Return `path`; raise FileNotFoundError if nothing is there, where the Hub would be asked."""
+    if not path.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    return path
 
 
 def spoken(variant: str) -> str:

@@ -7,17 +7,16 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from transformers import (
-    AutoConfig,
     AutoModel,
     DistilBertConfig,
     DistilBertForSequenceClassification,
-    DistilBertModel,
     PreTrainedModel,
 )
 
+from stages.core.checkpoints import load_config, load_encoder
 from stages.core.config import STRICT, Count, Share
 from stages.core.errors import InputError
-from stages.core.layout import ENCODER
+from stages.core.layout import ENCODER, existing
 
 # A BERT layer's parts under DistilBERT's names.
 LAYER_PARTS = {
@@ -85,24 +84,25 @@ def build_student(config: StudentConfig, teacher: PreTrainedModel) -> PreTrained
     if config.init == "teacher":
         copy_layers(teacher.base_model, student, config.teacher_layers)
     if config.init == "encoder":
-        copy_layers(AutoModel.from_pretrained(ENCODER), student, config.teacher_layers)
+        copy_layers(AutoModel.from_pretrained(existing(ENCODER)), student, config.teacher_layers)
     return student
 
 
 def from_checkpoint(path: str, config: DistilBertConfig) -> PreTrainedModel:
     """Return a student with the encoder weights of a DistilBERT checkpoint directory."""
+    name = f"student.checkpoint = {path!r}"
     if not (Path(path) / "config.json").exists():
-        raise InputError(f"student.checkpoint = {path!r} is not a checkpoint directory")
-    theirs = AutoConfig.from_pretrained(path)
+        raise InputError(f"{name} is not a checkpoint directory")
+    theirs = load_config(Path(path), name)
     shape = ("model_type", "n_layers", "dim", "n_heads", "hidden_dim", "vocab_size")
     for key in (*shape, "max_position_embeddings"):
         if getattr(theirs, key, None) != getattr(config, key):
             raise InputError(
-                f"student.checkpoint = {path!r} has {key} = {getattr(theirs, key, None)}, the "
+                f"{name} has {key} = {getattr(theirs, key, None)}, the "
                 f"student {getattr(config, key)}; the two must be equal"
             )
     student = DistilBertForSequenceClassification(config)
-    student.distilbert = DistilBertModel.from_pretrained(path, config=config, use_safetensors=True)
+    student.distilbert = load_encoder(Path(path), name, config=config)
     return student
 
 

@@ -1,5 +1,6 @@
 """How a classifier is trained: the same for the teacher and its student."""
 
+import hashlib
 import inspect
 import shutil
 import sys
@@ -28,10 +29,12 @@ from transformers import (
 
 from stages.core.config import STRICT, Count, Share
 from stages.core.errors import InputError
-from stages.core.files import whole_directory, whole_file
+from stages.core.files import whole_directory, whole_file, write_text
 from stages.core.layout import CHECKPOINTS
 
-WEIGHTS = "weights.safetensors"  # before averaging
+# In a checkpoint, beside what the Trainer writes: the weights before averaging, and the digest of
+# every file, which is written last.
+WEIGHTS, DIGESTS = "weights.safetensors", "SHA256SUMS"
 
 
 @dataclass(config=STRICT)
@@ -88,7 +91,7 @@ def train(
     """Train `model` in place and leave it as it was after its best epoch by validation accuracy.
 
     What is validated and left is the moving average of the weights, not their last value. A run
-    that was killed continues after its last whole epoch, to the same weights.
+    that was killed before `save_run` continues after its last whole epoch, to the same weights.
 
     Args:
         model: a sequence classifier.
@@ -142,7 +145,6 @@ def train(
         **trainer_options,
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
-    shutil.rmtree(checkpoints)
     return learning_curve(trainer.state.log_history)
 
 
@@ -160,13 +162,13 @@ def run_key(model: PreTrainedModel, corpus: DatasetDict, *settings: Any) -> str:
     ]
     texts = {name: split.to_dict() for name, split in corpus.items()}
     versions = (torch.__version__, transformers.__version__, torch.get_num_threads())
-    return Hasher.hash((model.state_dict(), texts, sources, versions))
+    return Hasher.hash((model.config.to_dict(), model.state_dict(), texts, sources, versions))
 
 
 def last_checkpoint(directory: Path) -> str | None:
     """Return a run's last complete checkpoint; remove incomplete ones, and those of other runs."""
     directory.mkdir(parents=True, exist_ok=True)
-    complete = {file.parent for file in directory.glob(f"checkpoint-*/{WEIGHTS}")}
+    complete = {path for path in directory.glob("checkpoint-*") if is_complete(path)}
     for path in {*directory.parent.iterdir(), *directory.iterdir()} - {directory, *complete}:
         shutil.rmtree(path)
     if not complete:
@@ -174,6 +176,19 @@ def last_checkpoint(directory: Path) -> str | None:
     last = max(complete, key=lambda path: int(path.name.split("-")[1]))
     print(f"continuing after {last.name.replace('-', ' ')} of a run that was cut off", flush=True)
     return str(last)
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Tell whether all files of a checkpoint are there, and as they were written."""
+    file = checkpoint / DIGESTS
+    return file.exists() and file.read_text() == digests(checkpoint)
+
+
+def digests(checkpoint: Path) -> str:
+    """Return a line for every file in a checkpoint, with its SHA-256, as sha256sum writes it."""
+    files = [file for file in sorted(checkpoint.iterdir()) if file.name != DIGESTS]
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
+    return "".join(lines)
 
 
 class WeightAverage(TrainerCallback):
@@ -211,9 +226,10 @@ class WeightAverage(TrainerCallback):
         model.load_state_dict(self.average.module.state_dict())
 
     def on_save(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
-        """Save the weights themselves; with them, the last file, a checkpoint is complete."""
-        with whole_file(weights_file(args, state)) as part:
-            save_file(self.weights, part)
+        """Save the weights themselves, then the digests, with which the checkpoint is complete."""
+        file = weights_file(args, state)
+        save_file(self.weights, file)
+        write_text(file.parent / DIGESTS, digests(file.parent))
 
     def on_epoch_begin(self, *_: Any, model: PreTrainedModel, **__: Any) -> None:
         """Go on with the weights themselves."""
@@ -242,14 +258,25 @@ def learning_curve(history: list[dict[str, float]]) -> pd.DataFrame:
     return log[list(names)].rename(columns=names).round(4).reset_index()
 
 
-def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
-    """Write a checkpoint directory with safetensors weights and the tokenizer, whole."""
-    with whole_directory(path) as directory:
-        model.save_pretrained(directory, safe_serialization=True)
-        tokenizer.save_pretrained(directory)
+def save_run(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    curve: pd.DataFrame,
+    directory: Path,
+    curve_file: Path,
+) -> None:
+    """Write a trained model and its learning curve, each whole; forget where it would continue.
 
-
-def save_curve(curve: pd.DataFrame, path: Path) -> None:
-    """Write a learning curve as csv, whole."""
-    with whole_file(path) as part:
+    Args:
+        model: goes with the tokenizer into `directory`, its weights as safetensors.
+        tokenizer: the model's.
+        curve: goes into `curve_file`, as csv.
+        directory: of the checkpoint.
+        curve_file: of the learning curve.
+    """
+    with whole_directory(directory) as part:
+        model.save_pretrained(part, safe_serialization=True)
+        tokenizer.save_pretrained(part)
+    with whole_file(curve_file) as part:
         curve.to_csv(part, index=False)
+    shutil.rmtree(CHECKPOINTS, ignore_errors=True)

@@ -1,8 +1,10 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -107,6 +109,37 @@ def test_a_student_from_a_checkpoint_has_its_weights(tmp_path: Path) -> None:
     student = build_student(config, teacher())
     for name, weights in source.state_dict().items():
         assert torch.equal(student.distilbert.state_dict()[name], weights)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("config.json", "[1]", "config.json is no valid JSON object"),
+        ("config.json", '{"model_type": "distil', "config.json is no valid JSON object"),
+        ("config.json", '{"model_type": "evil", "auto_map": {}}', "needs code of its own"),
+        ("config.json", '{"model_type": "evil"}', "can't be loaded as a checkpoint"),
+        ("model.safetensors", "no tensors", "can't be loaded as a checkpoint"),
+        ("model.safetensors", None, "can't be loaded as a checkpoint"),
+        ("model.safetensors", {"x": torch.zeros(2)}, "lacks 36 weights, embeddings"),
+    ],
+)
+def test_a_bad_checkpoint_for_a_student_is_one_message(
+    tmp_path: Path, file: str, content: Any, message: str
+) -> None:
+    distilbert().distilbert.save_pretrained(tmp_path)
+    match content:
+        case str():
+            (tmp_path / file).write_text(content)
+        case dict():
+            save_file(content, tmp_path / file, {"format": "pt"})
+        case None:
+            (tmp_path / file).rename(tmp_path / "pytorch_model.bin")
+    config = student_config(
+        init="checkpoint", checkpoint=str(tmp_path), n_layers=2, dim=8, n_heads=2, hidden_dim=16
+    )
+    big = BertForSequenceClassification(BertConfig(**{**SHAPE, "max_position_embeddings": 512}))
+    with pytest.raises(InputError, match=message):
+        build_student(config, big)
 
 
 def roberta() -> RobertaForSequenceClassification:
