@@ -16,7 +16,7 @@ from pathlib import Path
 from scipy.special import softmax
 from tqdm import tqdm
 
-from stages.core.errors import InputError
+from stages.core.errors import InputError, printable
 from stages.core.inference import encode, load_classifier, load_tokenizer
 from stages.core.layout import VARIANTS, check_root, variant_directory
 
@@ -64,10 +64,10 @@ def decoded(texts: list[str]) -> list[str]:
 
 
 def print_text(rows: Iterator[Row]) -> None:
-    """Print rows for people: one a line, and nothing in a text that a terminal would obey."""
+    """Print rows for people: one a line, and nothing in it that a terminal would obey."""
     for row in rows:
-        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(row["text"]))
-        print(f"{row['label']}\t{row['score']:.4f}\t{row['ms']:.2f} ms\t{text}")
+        label, text = printable(str(row["label"])), printable(str(row["text"]))
+        print(f"{label}\t{row['score']:.4f}\t{row['ms']:.2f} ms\t{text}")
 
 
 def print_csv(rows: Iterator[Row]) -> None:
@@ -97,7 +97,12 @@ def main() -> None:
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="a text to classify")
     parser.add_argument("--input", metavar="FILE", help="a file with one text a line; - is stdin")
     parser.add_argument("--variant", choices=VARIANTS, default="student_int8")
-    parser.add_argument("--format", choices=FORMATS, default="text")
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="text",
+        help="csv and jsonl keep texts as they are; a spreadsheet may take one for a formula",
+    )
     options = parser.parse_args()
     if bool(options.texts) == bool(options.input):
         parser.error("give texts, or a file of them with --input (- for standard input)")

@@ -16,7 +16,7 @@ from stages.core.app import launch
 from stages.core.config import STRICT, ModelName
 from stages.core.errors import InputError
 from stages.core.files import whole_directory
-from stages.core.layout import variant_directory
+from stages.core.layout import existing, variant_directory
 
 
 @dataclass(config=STRICT)
@@ -74,11 +74,12 @@ def load_graph(model: Path) -> onnx.GraphProto:
     """Return the graph of an ONNX file; onnx itself refuses weights that lie outside its directory.
 
     Raises:
-        InputError: the file, or one that it names, is missing, damaged or refused.
+        InputError: the file, or one that it names, is damaged or refused.
     """
+    existing(model)
     try:
         return onnx.load(model).graph
-    except (ValidationError, DecodeError, OSError) as error:
+    except (ValidationError, DecodeError, ValueError, RuntimeError, OSError) as error:
         raise InputError(
             f"{model} is damaged ({error}); remove {model.parent}, then run dvc repro"
         ) from error

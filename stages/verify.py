@@ -13,7 +13,6 @@ import pandas as pd
 from stages.core.errors import InputError
 from stages.core.layout import REPORTS, check_root
 from stages.core.record import changed, damage, damaged_cache, recorded_outputs, recorded_stages
-from stages.core.results import SLA_LATENCY
 from stages.report import metrics
 
 ROUNDING = 4.9e-5  # what results.csv, of four decimals, may have lost
@@ -34,7 +33,7 @@ def mismatches() -> list[str]:
     damaged, cached = changed(outputs), damaged_cache()
     if damaged or cached:
         return [*missing, damage(damaged, cached)]
-    if missing or not reports:
+    if missing or "report" not in stages:
         return missing or ["dvc.lock records no reports; make them with: dvc repro"]
     return list(
         disagreements(stages["report"]["params"]["params.yaml"]["report"]["sla_percentile"])
@@ -45,9 +44,9 @@ def disagreements(percentile: int) -> Iterator[str]:
     """Yield a message for every figure in metrics.json that results.csv does not round to."""
     table = pd.read_csv(REPORTS / "results.csv", index_col="variant")
     figures = table.select_dtypes("float")
-    latency = SLA_LATENCY.format(percentile)
     low, high = (
-        flat(metrics(table.assign(**(figures + shift)), latency)) for shift in (-ROUNDING, ROUNDING)
+        flat(metrics(table.assign(**(figures + shift)), percentile))
+        for shift in (-ROUNDING, ROUNDING)
     )
     stored = flat(json.loads((REPORTS / "metrics.json").read_text()))
     for name in sorted(stored.keys() | low.keys()):

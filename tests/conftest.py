@@ -2,7 +2,7 @@
 
 import importlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,16 @@ STEPS = [
     ("report",),
     ("release",),
 ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Take turns among these tests alone: a measurement on this machine need not wait for them."""
+    directory = tmp_path_factory.mktemp("lock")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(directory))
+        patch.setattr("tempfile.tempdir", str(directory))
+        yield
 
 
 def composed(*overrides: str) -> DictConfig:

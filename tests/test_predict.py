@@ -12,6 +12,7 @@ import pytest
 
 from stages.core.corpus import load_corpus
 from stages.core.layout import EVALUATION, VARIANTS
+from stages.predict import print_text
 
 SCRIPT = Path(__file__).parents[1] / "stages" / "predict.py"
 
@@ -77,6 +78,11 @@ def test_every_text_is_one_line_that_a_terminal_can_show(project: Callable) -> N
     assert len(lines) - 1 == len(HOSTILE)
     assert all(line.replace("\t", "").isprintable() for line in lines)
     assert lines[-2].endswith("a\\nb")
+
+
+def test_a_label_is_printed_as_safely_as_a_text(capsys: pytest.CaptureFixture) -> None:
+    print_text(iter([{"text": "a", "label": "\u202ered\x1b[31m", "score": 1.0, "ms": 1.0}]))
+    assert capsys.readouterr().out == "\\u202ered\\x1b[31m\t1.0000\t1.00 ms\ta\n"
 
 
 def test_every_text_is_one_object_of_jsonl(project: Callable) -> None:

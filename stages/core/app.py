@@ -12,7 +12,7 @@ import hydra
 from omegaconf import DictConfig
 
 from stages.core.config import parse
-from stages.core.errors import InputError, mendable
+from stages.core.errors import InputError, mendable, printable
 from stages.core.layout import check_root
 from stages.core.lock import machine_lock
 from stages.core.record import changed_inputs, damage, damaged_cache
@@ -23,7 +23,11 @@ T = TypeVar("T")
 
 
 def launch(
-    run: Callable[[T], str], schema: type[T], *, alone: bool = False, first: bool = False
+    run: Callable[[T], str],
+    schema: type[T],
+    *,
+    alone: bool = False,
+    check: Callable[[DictConfig], None] | None = None,
 ) -> None:
     """Run one stage as a command.
 
@@ -31,7 +35,7 @@ def launch(
         run: the stage; returns one line that says what it wrote, with its headline figure.
         schema: the stage's settings, a pydantic dataclass whose fields are config sections.
         alone: whether no other stage may run on this machine meanwhile.
-        first: whether it runs before all others, and so checks the settings of all.
+        check: raises InputError for what is wrong with the whole config.
     """
     stage = Path(sys.argv[0]).stem
 
@@ -40,18 +44,16 @@ def launch(
         logging.getLogger().setLevel(logging.WARNING)  # at INFO, libraries tell of every node
         try:
             check_root()
-            if first:
-                from stages.core.settings import check
-
+            if check:
                 check(config)
             settings = parse(config, schema)
-            if "DVC_STAGE" in os.environ and (inputs := changed_inputs(stage)):
-                raise InputError(damage(inputs, damaged_cache()))
             with machine_lock(alone=alone):
                 started = time.perf_counter()
+                if "DVC_STAGE" in os.environ and (inputs := changed_inputs(stage)):
+                    raise InputError(damage(inputs, damaged_cache()))
                 summary = run(settings)
         except Exception as error:
-            sys.exit(f"{stage}: {explanation(error, stage)}")
+            sys.exit(f"{stage}: {printable(explanation(error, stage))}")
         print(f"{stage}: {summary} ({time.perf_counter() - started:.0f} s)")
 
     main()
@@ -64,7 +66,10 @@ def explanation(error: Exception, stage: str) -> str:
     """
     reason = mendable(error)
     if reason is None:
-        inputs, cached = changed_inputs(stage), damaged_cache()
+        try:
+            inputs, cached = changed_inputs(stage), damaged_cache()
+        except InputError as damaged_lock:
+            return str(damaged_lock)
         if not inputs and not cached:
             raise error
         first, *_ = str(error).strip().splitlines() or [""]

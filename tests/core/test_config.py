@@ -26,7 +26,7 @@ from stages import (
 from stages.core.config import parse
 from stages.core.errors import InputError
 from stages.core.params import write_params
-from stages.core.settings import Settings, check
+from stages.settings import Settings, check
 from tests.conftest import composed
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +111,28 @@ BAD = [
 def test_bad_settings_are_named(stage: ModuleType, override: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse(composed(*SELECTORS, override), stage.Config)
+
+
+@pytest.mark.parametrize(
+    "value", ["${nowhere}", "${data.text}", "${oc.env:NOT_SET}", "${unknown:1}"]
+)
+def test_what_can_not_be_resolved_is_named_by_the_first_stage(value: str) -> None:
+    config = whole("package")
+    config["data"]["text"] = value
+    with pytest.raises(InputError, match=r"data\.text"):
+        check(OmegaConf.create(config))
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31m"])
+def test_what_a_terminal_would_obey_is_escaped(name: str) -> None:
+    for path in (("data", "source", "kind"), ("data", name), (name,)):
+        refused(put(whole("package"), path, name), ())
+
+
+def test_what_json_can_not_hold_is_refused() -> None:
+    for section in ({b"bytes": 1}, {"text": 10**5000}):
+        with pytest.raises(InputError):
+            check(OmegaConf.create(put(whole("package"), ("data",), section)))
 
 
 def test_a_missing_selector_is_named() -> None:
@@ -218,7 +240,7 @@ def refused(config: dict[str, Any], path: tuple[str | int, ...]) -> None:
     """Assert that `config` ends in one line that names every part of the key `path`."""
     with pytest.raises(InputError) as caught:
         check(OmegaConf.create(config))
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
     assert all(str(part) in str(caught.value) for part in path)
 
 

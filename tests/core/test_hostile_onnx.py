@@ -16,12 +16,12 @@ from stages.core.layout import variant_directory
 SECRET = np.arange(64, dtype=np.float32).reshape(8, 8)
 
 
-def make_model(file: Path, location: str) -> None:
+def make_model(file: Path, location: str, offset: str = "0", length: str = "256") -> None:
     """Write a product of x and weights that lie at `location`."""
     weights = TensorProto(
         name="w", data_type=TensorProto.FLOAT, dims=[8, 8], data_location=TensorProto.EXTERNAL
     )
-    for key, value in ("location", location), ("offset", "0"), ("length", "256"):
+    for key, value in ("location", location), ("offset", offset), ("length", length):
         weights.external_data.add(key=key, value=value)
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 8]) for name in "xy")
     product = helper.make_node("MatMul", ["x", "w"], ["y"], name="product")
@@ -45,7 +45,7 @@ def model(empty: Callable, tmp_path: Path) -> Path:
 
 OUTSIDE = ["../secret.bin", "x/../../secret.bin", "link.bin", "up/secret.bin", "/etc/passwd"]
 OUTSIDE += ["../" * 30 + "etc/passwd", "{tmp}/secret.bin", "file:///etc/passwd", "gone.bin", ""]
-OUTSIDE += ["pipe", "/dev/zero"]
+OUTSIDE += ["pipe", "/dev/zero", "x" * 5000]
 
 
 def test_weights_beside_the_model_are_read(model: Path) -> None:
@@ -68,12 +68,23 @@ def test_weights_anywhere_else_are_refused(
     assert not variant_directory("teacher_int8").exists()
 
 
-@pytest.mark.parametrize("content", [b"\xff" * 100, b"no model at all", None])
-def test_a_damaged_or_missing_model_is_one_message(
-    model: Path, empty: Callable, content: bytes | None
+@pytest.mark.parametrize(
+    ("offset", "length"),
+    [("abc", "256"), ("-1", "256"), (str(2**62), "256"), ("0", "-1"), ("0", str(2**62))],
+)
+def test_weights_at_no_place_are_one_message(
+    model: Path, empty: Callable, offset: str, length: str
 ) -> None:
-    if content is not None:
-        model.write_bytes(content)
+    make_model(model, "w.bin", offset, length)
+    with pytest.raises(InputError, match=r"is damaged"):
+        open_session(model, 1)
+    with pytest.raises(InputError, match=r"is damaged"):
+        empty("quantize", "quantize.model=teacher")
+
+
+@pytest.mark.parametrize("content", [b"\xff" * 100, b"no model at all"])
+def test_a_damaged_model_is_one_message(model: Path, empty: Callable, content: bytes) -> None:
+    model.write_bytes(content)
     with pytest.raises(InputError, match=r"model.onnx is damaged"):
         empty("quantize", "quantize.model=teacher")
 

@@ -18,6 +18,8 @@ from stages.core.record import (
     recorded_stages,
 )
 
+ROOT = Path(__file__).parents[2]
+
 
 def dvc(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, check=True)
@@ -86,6 +88,42 @@ def test_a_damaged_cache_is_named_and_mended_though_dvc_restored_from_it(
     subprocess.run(["bash", "-c", command.replace(" data/*/", " data")], check=True)
     assert digest(Path("data")) == out["md5"]
     assert damaged_cache() == []
+
+
+def test_what_a_killed_dvc_was_writing_is_no_damage(repository: Path) -> None:
+    place = next(Path(".dvc/cache/files/md5").iterdir())
+    (place / ".mVzNqS8YhBb5.tmp").write_text("half")
+    assert damaged_cache() == []
+
+
+def test_a_command_is_safe_to_paste() -> None:
+    said = damage([Path("my data/x")], [])
+    assert said.endswith("rm -rf 'my data/x' && dvc repro")
+
+
+def test_a_lock_that_is_cut_off_anywhere_is_whole_enough_or_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = (ROOT / "dvc.lock").read_text()
+    monkeypatch.chdir(tmp_path)
+    refused = 0
+    for end in range(0, len(lock), len(lock) // 150):
+        Path("dvc.lock").write_text(lock[:end])
+        try:
+            recorded_outputs(recorded_stages())
+        except InputError:
+            refused += 1
+    assert refused
+
+
+@pytest.mark.parametrize("text", ["", "stages:", "stages: 1", "[]", "stages: {a: 1}", "\xff"])
+def test_what_is_no_lock_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.lock").write_text(text, encoding="latin-1")
+    with pytest.raises(InputError, match=r"dvc.lock is damaged; restore it with"):
+        recorded_stages()
 
 
 def test_a_damaged_lock_is_named(repository: Path) -> None:

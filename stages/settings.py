@@ -4,7 +4,10 @@ A module of its own, because the schemas lie beside the stages that they are for
 take seconds.
 """
 
+from contextlib import suppress
+
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic.dataclasses import dataclass
 
 from stages.benchmark import BenchmarkConfig
@@ -23,10 +26,10 @@ from stages.report import ReportConfig
 
 # What the command of a stage sets for its one run; any value will do.
 SELECTORS = {
-    "fetch.item": "encoder",
-    "export.model": "teacher",
-    "quantize.model": "teacher",
-    "evaluate.variant": "teacher_pytorch",
+    ("fetch", "item"): "encoder",
+    ("export", "model"): "teacher",
+    ("quantize", "model"): "teacher",
+    ("evaluate", "variant"): "teacher_pytorch",
 }
 
 
@@ -56,6 +59,8 @@ def check(config: DictConfig) -> None:
     if unknown:
         raise InputError(f"{unknown[0]} is not a known setting")
     config = config.copy()
-    for key in OmegaConf.missing_keys(config) & SELECTORS.keys():
-        OmegaConf.update(config, key, SELECTORS[key])
+    for (section, name), value in SELECTORS.items():
+        with suppress(OmegaConfBaseException):  # of which parse tells
+            if OmegaConf.is_dict(config[section]) and OmegaConf.is_missing(config[section], name):
+                config[section][name] = value
     parse(config, Settings)
