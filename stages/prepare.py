@@ -16,7 +16,7 @@ from stages.core.config import STRICT, DataConfig, ModelConfig
 from stages.core.corpus import TEXT_SUFFIXES, read_table
 from stages.core.errors import InputError
 from stages.core.files import whole_directory, write_json
-from stages.core.layout import CORPUS, CORPUS_SOURCE, ENCODER, REPORTS
+from stages.core.layout import CORPUS, CORPUS_SOURCE, ENCODER, REPORTS, existing
 
 # Unicode's categories of control characters, lone surrogates and line separators.
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
@@ -118,15 +118,17 @@ def label_column(table: pd.DataFrame, name: str, file: str, *, required: bool) -
 
 def strings(values: pd.Series, file: str) -> pd.Series:
     """Return `values` as strings, "" where missing, and whole numbers without a fraction."""
-    values = values.astype(object)
-    known = values[values.notna()]
+    known = values[values.notna()].astype(object)
     others = known[[not isinstance(value, str | Number | np.bool_) for value in known]]
     if len(others):
         raise InputError(
             f"column {values.name!r} of {file} holds neither texts nor numbers, the first is a "
             f"{type(others.iloc[0]).__name__}; write them as text"
         )
-    return values.convert_dtypes().astype("string").fillna("").astype(object)
+    floats = known.map(lambda value: isinstance(value, float | np.floating)).astype(bool)
+    if all(float(value).is_integer() for value in known[floats]):
+        known[floats] = known[floats].map(int)
+    return known.map(str).reindex(values.index, fill_value="").astype(object)
 
 
 def found_labels(table: pd.DataFrame) -> list[str]:
@@ -257,7 +259,7 @@ def to_datasets(table: pd.DataFrame, names: list[str]) -> DatasetDict:
 
 def describe(corpus: DatasetDict, max_length: int) -> dict[str, dict[str, float]]:
     """Return rows, label shares and token-length percentiles of every split."""
-    tokenizer = AutoTokenizer.from_pretrained(ENCODER)
+    tokenizer = AutoTokenizer.from_pretrained(existing(ENCODER))
     statistics = {}
     for name, dataset in corpus.items():
         lengths = pd.Series([len(ids) for ids in tokenizer(dataset["text"][:])["input_ids"]])

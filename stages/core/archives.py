@@ -16,7 +16,7 @@ SUFFIXES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
 # What the libraries raise over a damaged, an encrypted or a strangely compressed archive.
 DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
-    *(ValueError, RuntimeError),
+    *(ValueError, RuntimeError, OverflowError, MemoryError),
 )
 
 
@@ -70,6 +70,8 @@ def _check(archive: Path, members: Iterable[Member]) -> None:
             raise InputError(f"{archive.name} holds {name!r}, a path out of its directory; refused")
         if not plain:
             raise InputError(f"{archive.name} holds {name!r}, a link or a device file; refused")
+        if size < 0:
+            raise InputError(f"{archive.name} holds {name!r} of {size} bytes; refused")
         if path in files:
             raise InputError(f"{archive.name} holds {name!r} twice; refused")
         files.add(path)

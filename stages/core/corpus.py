@@ -1,6 +1,7 @@
 """Reading texts and labels: raw files of several formats, and the prepared corpus."""
 
 import csv
+import json
 import sys
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from stages.core.layout import CORPUS
 if not sys.stderr.isatty():
     disable_progress_bars()  # a log is no place for them
 
-AS_WRITTEN = {"dtype": False, "convert_dates": False, "precise_float": True}  # of JSON values
 csv.field_size_limit(2**31 - 1)
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".parquet")
 
@@ -47,19 +47,32 @@ def read_table(path: Path, columns: list[str] | None) -> pd.DataFrame:
     try:
         match path.suffix:
             case ".parquet":  # without what pandas may have noted in it: that may be wrong
-                table = pa.parquet.read_table(path).to_pandas(ignore_metadata=True)
+                table = pa.parquet.read_table(path).to_pandas(
+                    ignore_metadata=True, integer_object_nulls=True
+                )
             case ".jsonl":
-                table = pd.read_json(path, lines=True, encoding="utf-8-sig", **AS_WRITTEN)
+                table = read_jsonl(path)
             case suffix:
                 table = read_delimited(path, columns, CSV if suffix == ".csv" else TSV)
     except UnicodeDecodeError as error:
         raise InputError(f"{path.name} is not in UTF-8 ({error}); convert it") from error
-    except (ValueError, OSError, csv.Error, pa.ArrowException) as error:
+    except (ValueError, RecursionError, OSError, csv.Error, pa.ArrowException) as error:
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{path.name} can't be read as {path.suffix} ({reason})") from error
     if table.empty:
         raise InputError(f"{path.name} holds no rows; remove it or fill it")
     return table
+
+
+def read_jsonl(path: Path) -> pd.DataFrame:
+    """Read a file of one JSON object a line; values stay what they are, large integers too."""
+    with path.open(encoding="utf-8-sig") as file:
+        rows = [json.loads(line) for line in file if not line.isspace()]
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise ValueError(f"row {number} is no object")
+    json.dumps(rows, ensure_ascii=False).encode()  # a lone surrogate, escaped, is no text
+    return pd.DataFrame(rows, dtype=object)
 
 
 def read_delimited(

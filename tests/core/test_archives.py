@@ -100,6 +100,17 @@ def test_refuses_a_tar_that_declares_too_much(tmp_path: Path) -> None:
         unpack(tar_of(tmp_path / "bomb.tar", member), tmp_path / "out")
 
 
+@pytest.mark.parametrize("size", [-1, -(2**60), 2**41, 2**63])
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.DIRTYPE])
+def test_refuses_a_tar_whose_sizes_are_none(tmp_path: Path, size: int, kind: bytes) -> None:
+    member = tarfile.TarInfo("a")
+    member.type, member.size = kind, size
+    archive = tmp_path / "odd.tar"
+    archive.write_bytes(member.tobuf(tarfile.GNU_FORMAT) + b"\0" * 1024)
+    with pytest.raises(InputError, match=r"refused|can't be unpacked"):
+        unpack(archive, tmp_path / "out")
+
+
 def test_a_zip_that_holds_more_than_it_declares_is_damaged(tmp_path: Path) -> None:
     archive = tmp_path / "bomb.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as bundle:
