@@ -46,7 +46,8 @@ def run(config: Config) -> str:
         shutil.copytree(variant_directory(variant), directory, dirs_exist_ok=True)
         (directory / "README.md").write_text(text + "\n", encoding="utf-8")
     row = table.loc[variant]
-    return f"{RELEASE}, {spoken(variant)}, {row['size_mb']:.0f} MB, accuracy {row['accuracy']:.1%}"
+    told = "the recommended variant" if row["recommended"] else "not the recommended variant"
+    return f"{RELEASE}, {spoken(variant)}, {told}, with a test accuracy of {row['accuracy']:.4f}"
 
 
 def card(config: Config, variant: str, table: pd.DataFrame) -> str:
@@ -80,6 +81,7 @@ def card(config: Config, variant: str, table: pd.DataFrame) -> str:
         str(TEMPLATE),
         title=f"{spoken(variant).capitalize()}: {row['label']}",
         row=row,
+        recommended=" ".join(map(spoken, table.index[table["recommended"]])),
         baseline=table.loc[BASELINE],
         labels=[literal(label) for label in load_classifier(directory).labels],
         max_length=load_tokenizer(directory).truncation["max_length"],

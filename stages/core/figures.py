@@ -5,24 +5,28 @@ import numpy as np
 import pandas as pd
 
 from stages.core.layout import spoken
+from stages.core.results import SLA_LATENCY
+from stages.core.statistics import quantiles
 
 WIDTH, HEIGHT = 520, 300
 
 
-def accuracy_latency(table: pd.DataFrame, latency: str, sla_ms: float) -> alt.LayerChart:
+def accuracy_latency(table: pd.DataFrame, percentile: int, sla_ms: float) -> alt.LayerChart:
     """Return accuracy against latency: every variant a point with its interval, the SLA a line.
 
     Args:
-        table: a row a variant; columns recommended, accuracy (with _low and _high), `latency`.
-        latency: the latency's column, in ms.
+        table: a row a variant; columns recommended, accuracy (with _low and _high), the latency.
+        percentile: of the latency.
         sla_ms: where the line is.
     """
+    latency = SLA_LATENCY.format(percentile)
     columns = ["recommended", "accuracy", "accuracy_low", "accuracy_high"]
     data = named(table[columns].assign(ms=table[latency]).reset_index())
-    x = alt.X("ms:Q", title=_title(latency)).scale(type="log", padding=30)
+    title = f"p{percentile} ms, test sentences, from text to label (log)"
+    x = alt.X("ms:Q", title=title).scale(type="log", padding=30)
     y = alt.Y("accuracy:Q", title="test accuracy").scale(zero=False, padding=15).axis(format="%")
     low = alt.Y("accuracy_low:Q", title="test accuracy")
-    points = alt.Chart(data).mark_point(filled=True, size=90, opacity=1)
+    points = alt.Chart(data).mark_point(filled=True, size=90, opacity=1, tooltip=True)
     points = points.encode(
         x=x,
         y=y,
@@ -39,7 +43,9 @@ def accuracy_latency(table: pd.DataFrame, latency: str, sla_ms: float) -> alt.La
     return (intervals + points + ring + sla + name).properties(
         width=WIDTH,
         height=HEIGHT,
-        title="Accuracy against latency (ring: recommended; lines: 95 %)",
+        title=alt.TitleParams(
+            "Accuracy against latency", subtitle="ring: recommended; grey lines: 95 % intervals"
+        ),
     )
 
 
@@ -47,7 +53,8 @@ def accuracy_by_depth(table: pd.DataFrame) -> alt.LayerChart:
     """Return accuracy against latency of students of several depths, a line a form.
 
     Args:
-        table: a row a depth and variant; columns depth, variant, accuracy, test_label_speedup.
+        table: a row a depth and variant; columns depth, variant, validation_accuracy (a depth is
+            chosen by it) and test_label_speedup.
     """
     data = named(table[table["variant"].str.startswith("student")])
     data["share"] = 1 / data["test_label_speedup"]
@@ -55,10 +62,12 @@ def accuracy_by_depth(table: pd.DataFrame) -> alt.LayerChart:
         x=alt.X("share:Q", title="latency, share of the teacher's in PyTorch (log)")
         .scale(type="log", padding=20)
         .axis(format="%"),
-        y=alt.Y("accuracy:Q", title="test accuracy").scale(zero=False, padding=15).axis(format="%"),
+        y=alt.Y("validation_accuracy:Q", title="validation accuracy")
+        .scale(zero=False, padding=15)
+        .axis(format="%"),
         order="depth:Q",
     )
-    lines = points.mark_line(point=True)
+    lines = points.mark_line(point=True, tooltip=True)
     lines = lines.encode(color=alt.Color("variant:N", title=None, sort=None))
     depths = points.mark_text(dy=-10, color="gray").encode(text="depth:N")
     return (lines + depths).properties(
@@ -74,7 +83,9 @@ def latency_by_length(sweep: pd.DataFrame) -> alt.Chart:
         _lines(data)
         .encode(
             x=alt.X("length:Q", title="tokens").scale(type="log", base=2).axis(values=lengths),
-            y=alt.Y("ms:Q", title="ms, from token ids to logits").scale(type="log"),
+            y=alt.Y("ms:Q", title="ms, from token ids to logits").scale(
+                type="log", nice=False, padding=10
+            ),
         )
         .properties(width=WIDTH, height=HEIGHT, title="Latency against text length")
     )
@@ -103,28 +114,32 @@ def distributions(samples: pd.DataFrame, sla_ms: float) -> alt.LayerChart:
     """Return what share of calls each variant answers within what time.
 
     Args:
-        samples: columns variant and ms.
+        samples: columns variant, round and ms.
         sla_ms: where the line is.
     """
     shares = np.linspace(0, 1, 201)
-    quantiles = samples.groupby("variant", observed=True)["ms"].quantile(shares)
-    data = quantiles.rename_axis(["variant", "share"]).reset_index().astype({"variant": str})
-    lines = alt.Chart(named(data)).mark_line()
-    lines = lines.encode(
-        x=alt.X("ms:Q", title="ms, test sentences, from text to label (log)").scale(type="log"),
+    data = pd.concat(
+        pd.DataFrame({"variant": variant, "share": shares, "ms": quantiles(calls, shares)})
+        for variant, calls in samples.groupby("variant", observed=True)
+    )
+    lines = _lines(data, point=False).encode(
+        x=alt.X("ms:Q", title="ms, test sentences, from text to label (log)").scale(
+            type="log", nice=False
+        ),
         y=alt.Y("share:Q", title="answered within").axis(format="%"),
-        color=alt.Color("variant:N", title=None, sort=None),
         order="share:Q",
     )
     sla = _sla(sla_ms)
     return (lines + sla).properties(
-        width=WIDTH, height=HEIGHT, title="Distribution of latencies (dashed: SLA)"
+        width=WIDTH,
+        height=HEIGHT,
+        title=alt.TitleParams("Distribution of latencies", subtitle="grey line: SLA"),
     )
 
 
 def learning_curves(curves: pd.DataFrame) -> alt.Chart:
     """Return validation accuracy by epoch (columns model, epoch, validation_accuracy)."""
-    lines = alt.Chart(curves).mark_line(point=True)
+    lines = alt.Chart(curves).mark_line(point=True, tooltip=True)
     lines = lines.encode(
         x=alt.X("epoch:Q").axis(tickMinStep=1),
         y=alt.Y("validation_accuracy:Q", title="validation accuracy")
@@ -144,7 +159,7 @@ def time_by_kind(profile: pd.DataFrame) -> alt.Chart:
     kinds = profile["kind"].unique().tolist()
     data = profile.groupby(["variant", "kind"], sort=False, as_index=False)["ms"].sum()
     data["order"] = data["kind"].map(kinds.index)
-    bars = alt.Chart(named(data)).mark_bar()
+    bars = alt.Chart(named(data)).mark_bar(tooltip=True)
     bars = bars.encode(
         x=alt.X("ms:Q", title="share of the time from text to label")
         .stack("normalize")
@@ -156,11 +171,12 @@ def time_by_kind(profile: pd.DataFrame) -> alt.Chart:
     return bars.properties(width=WIDTH, height=200, title="Where the time goes")
 
 
-def _lines(data: pd.DataFrame) -> alt.Chart:
-    return (
-        alt.Chart(named(data))
-        .mark_line(point=True)
-        .encode(color=alt.Color("variant:N", title=None, sort=None))
+def _lines(data: pd.DataFrame, *, point: bool = True) -> alt.Chart:
+    """Return a line a variant, told apart by colour and by dashes."""
+    lines = alt.Chart(named(data)).mark_line(point=point, tooltip=True)
+    return lines.encode(
+        color=alt.Color("variant:N", title=None, sort=None),
+        strokeDash=alt.StrokeDash("variant:N", title=None, sort=None),
     )
 
 
@@ -172,8 +188,3 @@ def named(data: pd.DataFrame) -> pd.DataFrame:
 def _sla(ms: float) -> alt.Chart:
     line = alt.Chart(pd.DataFrame({"ms": [ms]})).mark_rule(strokeDash=[4, 4], color="gray")
     return line.encode(x="ms:Q")
-
-
-def _title(column: str) -> str:
-    percentile = column.split("_")[2]
-    return f"{percentile} latency of test sentences, from text to label, ms (log)"

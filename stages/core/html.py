@@ -1,6 +1,7 @@
 """The results as a page for a browser: one file that needs nothing else, also offline."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import altair as alt
 import vl_convert
 from jinja2 import Environment, StrictUndefined
 from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
@@ -32,15 +34,24 @@ def html(text: str, charts: dict[str, alt.TopLevelMixin]) -> str:
 
 
 def renderer() -> MarkdownIt:
-    """Return a Markdown renderer that leaves a place for each chart and lets wide tables scroll."""
+    """Return a Markdown renderer that leaves a place for each chart and lets wide tables scroll.
+
+    Both are called what the text calls them: a chart its picture's text, a table its heading.
+    """
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
 
     def image(_: RendererHTML, tokens: Sequence[Token], index: int, *__: Any) -> str:
-        name = Path(str(tokens[index].attrs["src"])).stem
-        return f'<span class="chart" id="chart-{name}"></span>'
+        name, text = Path(str(tokens[index].attrs["src"])).stem, escapeHtml(tokens[index].content)
+        return f'<span class="chart" id="chart-{name}" data-description="{text}"></span>'
 
-    def table_open(*_: Any) -> str:
-        return '<div class="scroll" role="region" aria-label="Table" tabindex="0"><table>'
+    def table_open(_: RendererHTML, tokens: Sequence[Token], index: int, *__: Any) -> str:
+        headings = [
+            text.content
+            for opening, text in pairwise(tokens[:index])
+            if opening.type == "heading_open"
+        ]
+        name = escapeHtml(headings[-1]) if headings else "Table"
+        return f'<div class="scroll" role="region" aria-label="{name}" tabindex="0"><table>'
 
     markdown.add_render_rule("image", image)
     markdown.add_render_rule("table_open", table_open)

@@ -9,8 +9,8 @@ import pandas as pd
 from jinja2 import StrictUndefined, Template
 
 from stages.core.config import BenchmarkConfig
-from stages.core.layout import BENCHMARK, MACHINE, REPORTS, spoken
-from stages.core.results import BASELINE, BEST, MEASURES, bottleneck, gathered
+from stages.core.layout import BENCHMARK, MACHINE, spoken
+from stages.core.results import BASELINE, BEST, MEASURES, SLA_LATENCY, bottleneck, gathered
 from stages.core.statistics import Estimate
 from stages.core.verdict import Verdict
 
@@ -28,8 +28,10 @@ def page(
     table: pd.DataFrame,
     control: dict[str, Estimate],
     sweep: pd.DataFrame,
+    curves: pd.DataFrame,
+    profile: pd.DataFrame,
     verdict: Verdict,
-    latency: str,
+    percentile: int,
     settings: BenchmarkConfig,
 ) -> str:
     """Return results.md.
@@ -38,8 +40,10 @@ def page(
         table: `results.variants`, with pareto_front.
         control: `results.control`.
         sweep: `results.sweep`.
+        curves: `report.learning_curves`.
+        profile: profile.csv.
         verdict: what is recommended.
-        latency: the column that the verdict is on.
+        percentile: of the latency that the verdict is on.
         settings: of the benchmark.
     """
     conditions, workers = (
@@ -53,10 +57,12 @@ def page(
         "beside_the_post": beside_the_post(table),
         "step_by_step": step_by_step(table),
         "every_variant": every_variant(table),
-        "choices": choices(table, verdict, latency),
+        "choices": choices(table, verdict, percentile),
         "latencies": latencies(table),
         "speedups": speedups(table, control, settings.control),
         "accuracies": accuracies(table),
+        "learning": by_epoch(curves),
+        "time_by_kind": time_by_kind(profile),
         "by_length": by_length(sweep),
         "by_batch": by_batch(sweep),
     }
@@ -73,7 +79,7 @@ def page(
         less_by_means=1 - means[BEST] / means[BASELINE],
         fewest_calls=sweep["calls"].min(),
         test_texts=table.loc[BASELINE, "test_texts"],
-        bottlenecks=bottlenecks(table),
+        bottlenecks=bottlenecks(table, profile),
         settings=settings,
         machine=json.loads(MACHINE.read_text()),
         conditions=conditions,
@@ -205,13 +211,14 @@ def every_variant(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def choices(table: pd.DataFrame, verdict: Verdict, latency: str) -> pd.DataFrame:
+def choices(table: pd.DataFrame, verdict: Verdict, percentile: int) -> pd.DataFrame:
     """Return what the verdict says of each variant, the fastest first."""
+    latency = SLA_LATENCY.format(percentile)
     table = table.sort_values(latency)
     return pd.DataFrame(
         {
             "Variant": names(table),
-            f"{latency.split('_')[2]}, text to label": table[latency].map("{:.2f} ms".format),
+            f"p{percentile}, text to label": table[latency].map("{:.2f} ms".format),
             "Validation accuracy": table["validation_accuracy"].map("{:.1%}".format),
             "Kept": interval(table, "validation_retained", "{:.1%}"),
             "Pareto front": table["pareto_front"].map({True: "yes", False: ""}),
@@ -271,6 +278,26 @@ def accuracies(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def by_epoch(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return the learning curves, a row an epoch of a model."""
+    return pd.DataFrame(
+        {
+            "Model": curves["model"],
+            "Epoch": curves["epoch"].map("{:.0f}".format),
+            "Training loss": curves["train_loss"].map("{:.3f}".format),
+            "Validation loss": curves["validation_loss"].map("{:.3f}".format),
+            "Validation accuracy": curves["validation_accuracy"].map("{:.1%}".format),
+        }
+    )
+
+
+def time_by_kind(profile: pd.DataFrame) -> pd.DataFrame:
+    """Return the share of each kind of operator in a variant's time, a row a kind."""
+    ms = profile.pivot_table("ms", "kind", "variant", "sum", sort=False, fill_value=0)
+    shares = (ms / ms.sum()).map("{:.0%}".format)
+    return shares.rename(columns=spoken).reset_index()
+
+
 def by_length(sweep: pd.DataFrame) -> pd.DataFrame:
     """Return the latency of one text, a row a text length."""
     single = sweep[(sweep["batch"] == 1) & (sweep["length"] > 0)]
@@ -291,9 +318,8 @@ def _pivoted(table: pd.DataFrame, index: str, values: str, form: str) -> pd.Data
     return wide.map(form.format).rename(columns=spoken).reset_index()
 
 
-def bottlenecks(table: pd.DataFrame) -> str:
+def bottlenecks(table: pd.DataFrame, profile: pd.DataFrame) -> str:
     """Return a line a variant that says what takes most of its time."""
-    profile = pd.read_csv(REPORTS / "profile.csv")
     slowdowns = profile.groupby("variant")["slowdown"].first()
     return block(disturbances(profile["others_share"].max())) + "\n".join(
         f"- {bottleneck(profile, variant)} (the profiler made it {slowdowns[variant]:.1f}× slower)."

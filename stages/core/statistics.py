@@ -35,14 +35,27 @@ def summarise(samples: pd.DataFrame, count: int) -> dict[str, float]:
         samples: columns round and ms.
         count: the samples to count with: of all that is compared, the fewest.
     """
+    percentiles = [
+        percentile
+        for percentile in (50, 95, 99)
+        if count * (100 - percentile) >= 100 * TAIL_SAMPLES
+    ]
+    found = quantiles(samples, np.array(percentiles) / 100)
+    return {
+        "mean": float(np.average(samples["ms"].to_numpy(float), weights=round_weights(samples))),
+        **{f"p{percentile}": float(ms) for percentile, ms in zip(percentiles, found, strict=True)},
+    }
+
+
+def quantiles(samples: pd.DataFrame, shares: np.ndarray) -> np.ndarray:
+    """Return the quantiles of samples (columns round and ms), where every round weighs the same."""
     ms = samples["ms"].to_numpy(float)
-    weights = 1 / samples.groupby("round")["ms"].transform("size").to_numpy(float)
-    statistics = {"mean": float(np.average(ms, weights=weights))}
-    for percentile in (50, 95, 99):
-        if count * (100 - percentile) >= 100 * TAIL_SAMPLES:
-            found = np.quantile(ms, percentile / 100, weights=weights, method="inverted_cdf")
-            statistics[f"p{percentile}"] = float(found)
-    return statistics
+    return np.quantile(ms, shares, weights=round_weights(samples), method="inverted_cdf")
+
+
+def round_weights(samples: pd.DataFrame) -> np.ndarray:
+    """Return for each sample one by the number of those in its round."""
+    return 1 / samples.groupby("round")["ms"].transform("size").to_numpy(float)
 
 
 def speedup(samples: pd.DataFrame, variant: str, baseline: str) -> Estimate:
