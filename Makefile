@@ -12,7 +12,7 @@ repro: $(VENV)/ready  ## rebuild whatever is out of date, from download to resul
 test: lint  ## check style and types, run the unit tests
 	pytest
 
-smoke: $(VENV)/ready  ## run the real DAG, shrunken, in a fresh clone
+smoke: $(VENV)/ready  ## run the real DAG, shrunken, and README's commands, in fresh clones; inject 30 faults
 	pytest -m slow
 
 faults: $(VENV)/ready  ## inject a hundred faults into the shrunken DAG (FAULTS=100 SEED=0)

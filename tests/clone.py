@@ -56,12 +56,12 @@ class Clone:
         values = OmegaConf.from_dotlist([f"{k}={v}" for k, v in pairs if k not in groups])
         defaults = {"defaults": [{f"override /{key}": value} for key, value in groups.items()]}
         text = OmegaConf.to_yaml(OmegaConf.merge(defaults, values))
-        (self.directory / "conf" / "experiment" / "tiny.yaml").write_text(
-            f"# @package _global_\n{text}"
-        )
+        group = self.directory / "conf" / "shrunken"
+        group.mkdir()
+        (group / "tiny.yaml").write_text(f"# @package _global_\n{text}")
         config = self.directory / "conf" / "config.yaml"
         config.write_text(
-            config.read_text().replace("  - _self_\n", "  - _self_\n  - experiment: tiny\n")
+            config.read_text().replace("  - _self_\n", "  - _self_\n  - shrunken: tiny\n")
         )
         self.run(sys.executable, "-m", "stages.core.params")
         self.commit("The defaults, shrunken")

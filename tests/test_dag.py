@@ -80,3 +80,5 @@ def test_what_was_pushed_is_pulled_and_not_made_again(clone: Clone, tmp_path: Pa
     assert other.dvc("repro") == {"machine"}
     printed = other.run(sys.executable, "stages/predict.py", "A lovely film.")
     assert printed.split("\t")[0] in ("positive", "negative")
+    other.dvc("get", str(clone.directory), "data/release", "--out", str(tmp_path / "release"))
+    assert (tmp_path / "release" / "README.md").exists()
