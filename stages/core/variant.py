@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 
 from safetensors import safe_open
-from transformers import AutoConfig
 
 from stages.core.layout import variant_directory
 
@@ -13,6 +12,8 @@ FORMS = {"pytorch": "PyTorch", "onnx": "ONNX", "int8": "ONNX INT8"}
 
 def label(variant: str) -> str:
     """Return a name for people, such as `BERT 6×384, ONNX INT8` (layers × width)."""
+    from transformers import AutoConfig  # takes two seconds; others import this module
+
     directory = variant_directory(variant)
     config = AutoConfig.from_pretrained(directory)
     family = type(config).__name__.removesuffix("Config").replace("Bert", "BERT")
