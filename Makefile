@@ -38,7 +38,7 @@ seeds: $(VENV)/ready  ## repeat the training over three seeds, into reports/seed
 	python -m stages.core.seeds 13 14 15
 
 depth: $(VENV)/ready  ## trace accuracy against latency over the student's depth
-	python -m stages.core.depth 1 2 3 4 6
+	python -m stages.core.depth 1 2 3 4
 
 readme: $(VENV)/ready  ## put the generated tables into README.md
 	python -m stages.core.readme

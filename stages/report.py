@@ -107,7 +107,7 @@ def metrics(table: pd.DataFrame, percentile: int) -> dict[str, dict[str, float]]
 
     Few and rounded, so that a diff shows what a change did: latencies, which drift with the
     machine, to two digits, and with them the speed-up over the teacher in PyTorch, which is paired
-    within the run and drifts far less.
+    within the run and drifts less.
     """
     best = table.loc[BEST]
     columns = {

@@ -49,7 +49,6 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny: list[str], sources: Pa
     without_transfer = [each for each in tiny if "transfer" not in each]
     clone.shrink([*without_transfer, f"data.source.path={sources / 'texts' / 'train.csv'}"])
     clone.dvc("repro")
-    clone.commit("The toy experiment")
     texts = make_texts(200, seed=2).rename(columns={"text": "body", "label": "stars"})
     texts.to_csv(clone.directory / "reviews.csv", index=False)
     (clone.directory / "texts.txt").write_text("\n".join(texts["body"][:5]))
@@ -91,6 +90,7 @@ def test_texts_are_classified(run: Callable[[str], str]) -> None:
 
 
 def test_settings_are_swept_and_branches_compared(clone: Clone, run: Callable[[str], str]) -> None:
+    run("git commit --all")
     assert stages(run("dvc exp run -n per-channel")) == {
         *("machine", "quantize@teacher", "quantize@student"),
         *("evaluate@teacher-int8", "evaluate@student-int8"),
@@ -128,6 +128,8 @@ def test_settings_are_swept_and_branches_compared(clone: Clone, run: Callable[[s
         assert "distill" in ran
         assert "finetune" not in ran
     table = run("dvc exp show")
+    header = next(line for line in table.splitlines() if "Experiment" in line)
+    assert shape(header) == shape(SHOWN["dvc exp show … (without its rules)"].splitlines()[0])
     for name in ("main", "per-channel", "layers-1", "layers-2"):
         assert name in table
     run("dvc exp apply per-channel")

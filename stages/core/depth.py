@@ -66,7 +66,8 @@ def page(table: pd.DataFrame) -> str:
 The distilled student in INT8 with more and with fewer layers, each trained and measured like the
 default one. Latency is from text to label, of test sentences; × is how many times faster than the
 teacher in PyTorch (test accuracy {teacher["accuracy"]:.1%}), timed in the same run. Intervals are
-of 95 %. `make depth` runs this; the other variants are in [depth.csv](depth.csv).
+of 95 %. Each is trained once, and another seed moves it by about a point ([seeds.md](seeds.md)).
+`make depth` runs this; the other variants are in [depth.csv](depth.csv).
 
 {rows.to_markdown(index=False, disable_numparse=True)}
 
