@@ -128,8 +128,8 @@ def test_settings_are_swept_and_branches_compared(clone: Clone, run: Callable[[s
         assert "distill" in ran
         assert "finetune" not in ran
     table = run("dvc exp show")
-    header = next(line for line in table.splitlines() if "Experiment" in line)
-    assert shape(header) == shape(SHOWN["dvc exp show … (without its rules)"].splitlines()[0])
+    columns = next(line for line in table.splitlines() if "Experiment" in line)
+    assert shape(columns) == shape(SHOWN["dvc exp show … (without its rules)"].splitlines()[0])
     for name in ("main", "per-channel", "layers-1", "layers-2"):
         assert name in table
     run("dvc exp apply per-channel")
