@@ -329,7 +329,10 @@ def damaged_cache(workspace: Workspace, chance: random.Random, stage: str) -> st
     if not output.is_dir():  # only directories are in the cache
         return None
     name = chance.choice([digest(path) for path in (output, *output.rglob("*")) if path.exists()])
-    spoil(workspace.directory / ".dvc/cache/files/md5" / name[:2] / name[2:], chance)
+    cached = workspace.directory / ".dvc/cache/files/md5" / name[:2] / name[2:]
+    if not cached.exists():  # dvc was killed before it put it there, and found it unchanged after
+        return None
+    spoil(cached, chance)
     shutil.rmtree(output)
     return "dvc repro"
 
