@@ -12,6 +12,11 @@ from stages.core.errors import InputError, of_the_disk
 
 MAX_UNPACKED_BYTES = 4 * 2**30
 MAX_MEMBERS = 100_000
+MAX_HEADER_BYTES = 2**20
+EXTENSIONS = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
 SUFFIXES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
 # What the libraries raise over a damaged, an encrypted or a strangely compressed archive.
 DAMAGE = (
@@ -30,8 +35,8 @@ def unpack(archive: Path, target: Path) -> None:
 
     Raises:
         InputError: the archive is damaged or encrypted, unpacks to more than 4 GiB or 100,000
-            members, or holds a link, a device file, a name twice or a path that leads out of
-            `target`.
+            members, or holds a link, a device file, a name twice, a header over 1 MiB or a path
+            that leads out of `target`.
     """
     try:
         if archive.name.endswith((".whl", ".zip")):
@@ -39,7 +44,7 @@ def unpack(archive: Path, target: Path) -> None:
                 _check(archive, map(_zip_member, bundle.infolist()))
                 bundle.extractall(target)
         else:
-            with tarfile.open(archive) as bundle:
+            with tarfile.open(archive, tarinfo=_TarMember) as bundle:
                 # One by one, so that a bomb is noticed before all of it is decompressed.
                 _check(archive, map(_tar_member, bundle))
                 bundle.extractall(target, filter="data")
@@ -47,6 +52,17 @@ def unpack(archive: Path, target: Path) -> None:
         if of_the_disk(error):
             raise
         raise InputError(f"{archive.name} can't be unpacked ({error}); fetch it again") from error
+
+
+class _TarMember(tarfile.TarInfo):
+    """A member's header, or an extension of the next one's, which tarfile reads into memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_TarMember":
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in EXTENSIONS and member.size > MAX_HEADER_BYTES:
+            raise ValueError(f"a header of {member.size} bytes, more than {MAX_HEADER_BYTES}")
+        return member
 
 
 Member = tuple[str, bool, int]  # its name, whether it is a plain file or directory, its size

@@ -111,6 +111,21 @@ def test_refuses_a_tar_whose_sizes_are_none(tmp_path: Path, size: int, kind: byt
         unpack(archive, tmp_path / "out")
 
 
+@pytest.mark.parametrize("kind", archives.EXTENSIONS)
+def test_refuses_a_tar_with_a_vast_header(tmp_path: Path, kind: bytes) -> None:
+    header, member = tarfile.TarInfo("header"), tarfile.TarInfo("a.txt")
+    header.type, header.size = kind, 2**30
+    with pytest.raises(InputError, match=r"can't be unpacked \(a header of 1073741824 bytes"):
+        unpack(tar_of(tmp_path / "bomb.tar", header, member), tmp_path / "out")
+
+
+def test_a_long_name_is_no_vast_header(tmp_path: Path) -> None:
+    name = "/".join(["folder" * 20] * 3 + ["file.txt"])
+    archive = make_tar(tmp_path / "bundle.tar.gz", name)
+    unpack(archive, tmp_path / "out")
+    assert (tmp_path / "out" / name).read_text() == "text"
+
+
 def test_a_zip_that_holds_more_than_it_declares_is_damaged(tmp_path: Path) -> None:
     archive = tmp_path / "bomb.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as bundle:
