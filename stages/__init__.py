@@ -1,7 +1,8 @@
 """The experiment: one module a DAG stage; `core` holds what they share.
 
 A process that DVC started ends when DVC does, even by SIGKILL, so that a rerun meets no stage of a
-killed `dvc`. This stands here because what a stage imports next takes seconds.
+killed `dvc`; and a full disk is explained also where a library meets it while it is imported. This
+stands here because what a stage imports next takes seconds.
 """
 
 import os
@@ -10,6 +11,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from types import TracebackType
 
 
 def _dvc() -> int:
@@ -27,6 +29,17 @@ def _end_with(descriptor: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    from stages.core.errors import mendable, printable
+
+    reason = mendable(error) if isinstance(error, Exception) else None
+    if reason:
+        print(f"{Path(sys.argv[0]).stem}: {printable(reason)}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _explain
 if "DVC_STAGE" in os.environ:
     try:
         descriptor = os.pidfd_open(_dvc())

@@ -126,6 +126,11 @@ def test_an_unknown_key_by_hand_is_named(workspace: Path) -> None:
             "machine",
             r"machine: No usable temporary directory found in .*; free some space there",
         ),
+        (  # which its libraries meet while they are imported
+            0,
+            "finetune",
+            r"finetune: No usable temporary directory found in .*; free some space there",
+        ),
         (
             1,
             "fetch fetch.item=corpus data=local data.source.path=texts.csv",
