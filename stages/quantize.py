@@ -3,31 +3,17 @@
 import shutil
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated
 
 import onnx
-from google.protobuf.message import DecodeError
-from onnx.checker import ValidationError
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from stages.core.app import launch
-from stages.core.config import STRICT, ModelName
-from stages.core.errors import InputError
+from stages.core.config import STRICT
+from stages.core.errors import InputError, readable
 from stages.core.files import whole_directory
 from stages.core.layout import existing, variant_directory
-
-
-@dataclass(config=STRICT)
-class QuantizeConfig:
-    """Settings of onnxruntime's dynamic quantization."""
-
-    model: ModelName
-    per_channel: bool
-    op_types: Annotated[list[str], Field(min_length=1)] | None
-    exclude_nodes: list[str]
-    reduce_range: bool
+from stages.core.settings import QuantizeConfig
 
 
 @dataclass(config=STRICT)
@@ -76,13 +62,8 @@ def load_graph(model: Path) -> onnx.GraphProto:
     Raises:
         InputError: the file, or one that it names, is damaged or refused.
     """
-    existing(model)
-    try:
+    with readable(existing(model)):
         return onnx.load(model).graph
-    except (ValidationError, DecodeError, ValueError, RuntimeError, OSError) as error:
-        raise InputError(
-            f"{model} is damaged ({error}); remove {model.parent}, then run dvc repro"
-        ) from error
 
 
 def check_types(graph: onnx.GraphProto, op_types: list[str] | None) -> None:

@@ -3,6 +3,8 @@
 import errno
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -50,3 +52,15 @@ def mendable(error: Exception) -> str | None:
             f"{where}: {os.strerror(number)}; allow this user to use it, then run dvc repro again"
         )
     return None
+
+
+@contextmanager
+def readable(file: Path) -> Iterator[Path]:
+    """Raise InputError, which names the file, for whatever a library says of one it can't read."""
+    try:
+        yield file
+    except Exception as error:  # every library has its own, and tokenizers none narrower
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise InputError(
+            f"{file} is damaged ({reason}); remove {file.parent}, then run dvc repro"
+        ) from error

@@ -6,8 +6,7 @@ encodes texts with the tokenizers library, without transformers, in a fifth of t
 
 import inspect
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tokenizers import Tokenizer
 
-from stages.core.errors import InputError
+from stages.core.errors import InputError, readable
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -40,7 +39,7 @@ def load_tokenizer(directory: Path) -> Tokenizer:
         InputError: there is no tokenizer, or it is damaged.
     """
     settings = _read_json(directory / "tokenizer_config.json")
-    with _readable(directory / "tokenizer.json") as file:
+    with readable(directory / "tokenizer.json") as file:
         tokenizer = Tokenizer.from_file(str(file))
     tokenizer.enable_truncation(settings["model_max_length"])
     tokenizer.enable_padding()  # with any token: the attention mask hides it
@@ -80,20 +79,8 @@ def load_classifier(directory: Path, threads: int | None = None) -> Classifier:
 def _read_json(file: Path) -> dict:
     if not file.exists():
         raise InputError(f"no model in {file.parent}; make it with: dvc repro")
-    with _readable(file):
+    with readable(file):
         return json.loads(file.read_text())
-
-
-@contextmanager
-def _readable(file: Path) -> Iterator[Path]:
-    """Raise InputError, which names the file, for whatever a library says of one it can't read."""
-    try:
-        yield file
-    except Exception as error:  # every library has its own, and tokenizers none narrower
-        reason = (str(error) or repr(error)).splitlines()[0]
-        raise InputError(
-            f"{file} is damaged ({reason}); remove {file.parent}, then run dvc repro"
-        ) from error
 
 
 Loaded = tuple[Callable[[Inputs], np.ndarray], int]
@@ -105,7 +92,7 @@ def _load_pytorch(directory: Path, threads: int | None) -> Loaded:
 
     if threads:
         torch.set_num_threads(threads)
-    with _readable(directory / "model.safetensors"):
+    with readable(directory / "model.safetensors"):
         model = AutoModelForSequenceClassification.from_pretrained(directory).eval()
     names = inspect.signature(model.forward).parameters
 
@@ -144,7 +131,7 @@ def open_session(
     if profile:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
-    with _readable(file):
+    with readable(file):
         return onnxruntime.InferenceSession(
             file,
             options,
