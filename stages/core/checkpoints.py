@@ -2,9 +2,8 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedModel
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 
 from stages.core.errors import InputError
 
@@ -31,22 +30,12 @@ def check_files(directory: Path, name: str) -> None:
             raise InputError(f"{name}: {file.name} names weights that are not beside it; refused")
 
 
-def load_config(directory: Path, name: str) -> PretrainedConfig:
-    """Return the config of a checkpoint; raise InputError if it is refused or none."""
-    check_files(directory, name)
-    try:
-        return AutoConfig.from_pretrained(directory, trust_remote_code=False)
-    except Exception as error:  # the libraries raise many kinds
-        raise _unloadable(name, error) from error
-
-
-def load_encoder(directory: Path, name: str, **options: Any) -> PreTrainedModel:
+def load_encoder(directory: Path, name: str) -> PreTrainedModel:
     """Return the encoder in a checkpoint, every weight of it from there.
 
     Args:
         directory: of the checkpoint.
         name: what to call it in an error.
-        options: for from_pretrained.
 
     Raises:
         InputError: the checkpoint is refused, can't be loaded or lacks weights.
@@ -58,7 +47,6 @@ def load_encoder(directory: Path, name: str, **options: Any) -> PreTrainedModel:
             trust_remote_code=False,
             use_safetensors=True,
             output_loading_info=True,
-            **options,
         )
     except Exception as error:  # the libraries raise many kinds
         raise _unloadable(name, error) from error
