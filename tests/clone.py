@@ -9,6 +9,14 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parents[1]
+ENVIRONMENT = os.environ | {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    **{
+        f"GIT_{who}_{key}": "test@example.org"
+        for who in ("AUTHOR", "COMMITTER")
+        for key in ("NAME", "EMAIL")
+    },
+}
 
 
 def stages(printed: str) -> set[str]:
@@ -25,18 +33,10 @@ class Clone:
 
     def run(self, *command: str) -> str:
         """Run a command; return what it printed."""
-        environment = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            **{
-                f"GIT_{who}_{key}": "test@example.org"
-                for who in ("AUTHOR", "COMMITTER")
-                for key in ("NAME", "EMAIL")
-            },
-        }
         done = subprocess.run(
             command,
             cwd=self.directory,
-            env=environment,
+            env=ENVIRONMENT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

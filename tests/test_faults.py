@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import chdir
@@ -26,8 +25,8 @@ from stages.core.lock import machine_lock
 from stages.core.params import write_params
 from stages.core.record import digest, recorded_outputs, recorded_stages
 from stages.verify import mismatches
+from tests.clone import ENVIRONMENT, Clone
 
-ROOT = Path(__file__).parents[1]
 FAULTS = int(os.environ.get("FAULTS", "30"))
 SEED = int(os.environ.get("SEED", "0"))
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
@@ -53,17 +52,15 @@ class Workspace:
 
     def __init__(self, directory: Path, settings: list[str]) -> None:
         self.directory = directory
-        self.environment = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        self.environment = ENVIRONMENT | {
             "TMPDIR": str(directory.parent),  # with a machine lock of its own
             "OMP_NUM_THREADS": "1",
             "PYTHONDONTWRITEBYTECODE": "1",  # half a file of it is not told from a whole one
         }
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(directory)], check=True)
+        clone = Clone(directory)
         write_params(directory / "params.yaml", settings)
         self.seconds = self._first_run()
-        git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
-        self.run(*git, "commit", "--quiet", "--all", "--message", "Undisturbed")
+        clone.commit("Undisturbed")
         with chdir(directory):
             stages = recorded_stages()
             self.outputs = {path: digest(path) for path in self._untimed(stages)}
