@@ -18,11 +18,12 @@ from tqdm import tqdm
 
 from stages.core.app import launch
 from stages.core.conditions import Clocks, commit, conditions
-from stages.core.config import STRICT, BenchmarkConfig, Seed, SweepConfig
+from stages.core.config import STRICT
 from stages.core.corpus import load_corpus
 from stages.core.errors import InputError
 from stages.core.files import whole_directory, write_json
 from stages.core.layout import BENCHMARK, CONTROL, VARIANTS
+from stages.core.settings import BenchmarkConfig, Seed, SweepConfig
 from stages.core.worker import Answer, Ask, Worker
 
 

@@ -1,11 +1,10 @@
 """Train a small DistilBERT student on the teacher's logits."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset, DatasetDict, Value, concatenate_datasets
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch.nn import functional
 from tqdm import tqdm
@@ -20,22 +19,14 @@ from transformers import (
 )
 
 from stages.core.app import launch
-from stages.core.config import STRICT, Count, ModelConfig, Seed
+from stages.core.config import STRICT
 from stages.core.corpus import load_corpus
 from stages.core.layout import REPORTS, existing, variant_directory
-from stages.core.student import StudentConfig, build_student
-from stages.core.training import TrainingConfig, bf16_wanted, save_run, tokenize, train
+from stages.core.settings import DistillConfig, ModelConfig, Seed, StudentConfig
+from stages.core.student import build_student
+from stages.core.training import bf16_wanted, save_run, tokenize, train
 
 UNLABELLED = -100  # the label that PyTorch's cross-entropy leaves out
-
-
-@dataclass(config=STRICT)
-class DistillConfig(TrainingConfig):
-    """Settings of the distillation."""
-
-    epochs: Count
-    temperature: Annotated[float, Field(gt=0)]
-    label_weight: Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(config=STRICT)

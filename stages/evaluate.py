@@ -1,7 +1,5 @@
 """Let one variant classify the validation and test texts, as they would be served."""
 
-from typing import Literal
-
 import numpy as np
 import pandas as pd
 from pydantic.dataclasses import dataclass
@@ -12,14 +10,8 @@ from stages.core.config import STRICT
 from stages.core.corpus import label_names, load_corpus
 from stages.core.files import whole_directory
 from stages.core.inference import encode, load_classifier, load_tokenizer
-from stages.core.layout import EVALUATION, VARIANTS, variant_directory
-
-
-@dataclass(config=STRICT)
-class EvaluateConfig:
-    """Settings of the evaluation."""
-
-    variant: Literal[VARIANTS]  # type: ignore[valid-type]
+from stages.core.layout import EVALUATION, variant_directory
+from stages.core.settings import EvaluateConfig
 
 
 @dataclass(config=STRICT)

@@ -1,30 +1,21 @@
 """Export a checkpoint to ONNX and hold it against PyTorch."""
 
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 from optimum.exporters.onnx import main_export
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from stages.core.app import launch
-from stages.core.config import STRICT, ModelName
+from stages.core.config import STRICT
 from stages.core.corpus import load_corpus
 from stages.core.errors import InputError
 from stages.core.files import whole_directory
 from stages.core.inference import encode, load_classifier, load_tokenizer
 from stages.core.layout import variant_directory
+from stages.core.settings import ExportConfig
 
 BATCH_SIZES = (1, 3, 8)
-
-
-@dataclass(config=STRICT)
-class ExportConfig:
-    """Settings of the export."""
-
-    model: ModelName
-    tolerance: Annotated[float, Field(gt=0)]
 
 
 @dataclass(config=STRICT)

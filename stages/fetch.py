@@ -14,18 +14,19 @@ from pydantic.dataclasses import dataclass
 
 from stages.core.app import launch
 from stages.core.archives import is_archive, unpack
-from stages.core.config import (
-    STRICT,
+from stages.core.config import STRICT
+from stages.core.corpus import TEXT_SUFFIXES
+from stages.core.errors import InputError, of_the_disk
+from stages.core.files import whole_directory
+from stages.core.layout import CORPUS_SOURCE, ENCODER
+from stages.core.settings import (
     DataConfig,
+    FetchConfig,
     HubSource,
     LocalSource,
     ModelConfig,
     PackageSource,
 )
-from stages.core.corpus import TEXT_SUFFIXES
-from stages.core.errors import InputError, of_the_disk
-from stages.core.files import whole_directory
-from stages.core.layout import CORPUS_SOURCE, ENCODER
 
 # What a checkpoint is made of: it needs one file of every group.
 ENCODER_FILES = {
@@ -37,17 +38,10 @@ ENCODER_EXTRAS = ("model-*.safetensors", "merges.txt", "*token*.json")
 
 
 @dataclass(config=STRICT)
-class Item:
-    """What to fetch."""
-
-    item: Literal["encoder", "corpus"]
-
-
-@dataclass(config=STRICT)
 class Config:
     """Settings of this stage."""
 
-    fetch: Item
+    fetch: FetchConfig
     model: ModelConfig
     data: DataConfig
 

@@ -1,11 +1,10 @@
 """Fine-tune the encoder into the teacher, or take over a classifier that already is one."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
 import torch
 from datasets import DatasetDict
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch.nn import functional
 from transformers import (
@@ -18,18 +17,12 @@ from transformers import (
 )
 
 from stages.core.app import launch
-from stages.core.config import STRICT, ModelConfig, Seed
+from stages.core.config import STRICT
 from stages.core.corpus import label_names, load_corpus
 from stages.core.errors import InputError
 from stages.core.layout import ENCODER, REPORTS, existing, variant_directory
-from stages.core.training import TrainingConfig, save_run, tokenize, train
-
-
-@dataclass(config=STRICT)
-class FinetuneConfig(TrainingConfig):
-    """Settings of the fine-tuning."""
-
-    consistency_weight: Annotated[float, Field(ge=0)]
+from stages.core.settings import FinetuneConfig, ModelConfig, Seed
+from stages.core.training import save_run, tokenize, train
 
 
 @dataclass(config=STRICT)

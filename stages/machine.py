@@ -6,7 +6,6 @@ from importlib.metadata import version
 
 import cpuinfo
 import psutil
-from omegaconf import DictConfig
 from pydantic.dataclasses import dataclass
 
 from stages.core.app import launch
@@ -46,12 +45,5 @@ def run(_: Config) -> str:
     return f"{MACHINE}: {machine['cores']} cores of {machine['cpu']}"
 
 
-def check(config: DictConfig) -> None:
-    """Raise InputError for what is wrong with the settings of any stage."""
-    from stages import settings  # inside, so that what its imports meet is explained too
-
-    settings.check(config)
-
-
 if __name__ == "__main__":
-    launch(run, Config, check=check)
+    launch(run, Config)

@@ -12,11 +12,12 @@ from sklearn.model_selection import train_test_split
 from transformers import AutoTokenizer
 
 from stages.core.app import launch
-from stages.core.config import STRICT, DataConfig, ModelConfig
+from stages.core.config import STRICT
 from stages.core.corpus import TEXT_SUFFIXES, read_table
 from stages.core.errors import InputError
 from stages.core.files import whole_directory, write_json
 from stages.core.layout import CORPUS, CORPUS_SOURCE, ENCODER, REPORTS, existing
+from stages.core.settings import DataConfig, ModelConfig
 
 # Unicode's categories of control characters, lone surrogates and line separators.
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from stages.core.app import launch
 from stages.core.conditions import Clocks, conditions
-from stages.core.config import STRICT, Count, Seed
+from stages.core.config import STRICT
 from stages.core.corpus import load_corpus
 from stages.core.files import whole_file
 from stages.core.inference import (
@@ -31,6 +31,7 @@ from stages.core.inference import (
 )
 from stages.core.layout import REPORTS, VARIANTS, variant_directory
 from stages.core.results import BEST, bottleneck
+from stages.core.settings import ProfileConfig, Seed
 from stages.core.worker import milliseconds
 
 WARMUP = 5
@@ -59,14 +60,6 @@ KINDS = {
 Operators = list[tuple[str, int, float]]  # name, calls, milliseconds in all
 Logits = Callable[[Inputs], np.ndarray]
 KIND = {operator: kind for kind, operators in KINDS.items() for operator in operators}
-
-
-@dataclass(config=STRICT)
-class ProfileConfig:
-    """Settings of the profile."""
-
-    texts: Count
-    threads: Count
 
 
 @dataclass(config=STRICT)

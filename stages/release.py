@@ -3,29 +3,21 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from pydantic.dataclasses import dataclass
 
 from stages.core.app import launch
-from stages.core.config import STRICT, DataConfig, ModelConfig, ModelName
+from stages.core.config import STRICT
 from stages.core.files import whole_directory
 from stages.core.inference import load_classifier, load_tokenizer
 from stages.core.layout import MACHINE, RELEASE, REPORTS, spoken, variant_directory
 from stages.core.page import literal
 from stages.core.results import BASELINE
+from stages.core.settings import DataConfig, ModelConfig, ReleaseConfig
 
 TEMPLATE = Path(__file__).parent / "core" / "card.md.jinja"
-
-
-@dataclass(config=STRICT)
-class ReleaseConfig:
-    """Which variant it is."""
-
-    model: ModelName
-    form: Literal["pytorch", "onnx", "int8"]
 
 
 @dataclass(config=STRICT)

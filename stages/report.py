@@ -1,31 +1,20 @@
 """Put everything together: the tables, the metrics, the figures and the verdict."""
 
-from typing import Annotated, Literal
-
 import pandas as pd
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from stages.core import figures, results
 from stages.core.app import launch
-from stages.core.config import STRICT, BenchmarkConfig, Share
+from stages.core.config import STRICT
 from stages.core.errors import InputError
 from stages.core.files import whole_file, write_json, write_text
 from stages.core.html import html
 from stages.core.layout import CONTROL, REPORTS
 from stages.core.page import headline, page
 from stages.core.results import BEST, SLA_LATENCY
+from stages.core.settings import BenchmarkConfig, ReportConfig
 from stages.core.statistics import TAIL_SAMPLES
 from stages.core.verdict import pareto_front, recommend
-
-
-@dataclass(config=STRICT)
-class ReportConfig:
-    """The constraints that a recommended variant meets."""
-
-    sla_ms: Annotated[float, Field(gt=0)]
-    sla_percentile: Literal[50, 95, 99]
-    accuracy_loss: Share
 
 
 @dataclass(config=STRICT)

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from stages.benchmark import Config, measure, request_cells, sweep_cells
-from stages.core.config import BenchmarkConfig, parse
+from stages.core.config import parse
 from stages.core.errors import InputError
 from stages.core.layout import BENCHMARK, CONTROL, VARIANTS
+from stages.core.settings import BenchmarkConfig
 from stages.core.statistics import speedup, summarise
 from stages.core.worker import Answer, Request
 from tests.conftest import composed

@@ -17,9 +17,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from stages import fetch
-from stages.core.config import PackageSource, parse
+from stages.core.config import parse
 from stages.core.errors import InputError
 from stages.core.layout import CORPUS_SOURCE, ENCODER
+from stages.core.settings import PackageSource
 from tests.conftest import composed, run_stage
 
 ROOT = Path(__file__).parents[1]

@@ -18,9 +18,10 @@ import pandas as pd
 import pytest
 
 from stages import fetch, prepare
-from stages.core.config import DataConfig, parse
+from stages.core.config import parse
 from stages.core.errors import InputError
 from stages.core.layout import CORPUS_SOURCE
+from stages.core.settings import DataConfig
 from tests.conftest import composed
 
 FORMATS = ("csv", "tsv", "txt", "jsonl", "parquet")

@@ -16,6 +16,7 @@ from stages.core.errors import InputError, mendable, printable
 from stages.core.layout import check_root
 from stages.core.lock import machine_lock
 from stages.core.record import changed_inputs, damage, damaged_cache
+from stages.core.settings import check
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -27,15 +28,13 @@ def launch(
     schema: type[T],
     *,
     alone: bool = False,
-    check: Callable[[DictConfig], None] | None = None,
 ) -> None:
-    """Run one stage as a command.
+    """Run one stage as a command, once the settings of all are found valid.
 
     Args:
         run: the stage; returns one line that says what it wrote, with its headline figure.
         schema: the stage's settings, a pydantic dataclass whose fields are config sections.
         alone: whether no other stage may run on this machine meanwhile.
-        check: raises InputError for what is wrong with the whole config.
     """
     stage = Path(sys.argv[0]).stem
 
@@ -44,8 +43,7 @@ def launch(
         logging.getLogger().setLevel(logging.WARNING)  # at INFO, libraries tell of every node
         try:
             check_root()
-            if check:
-                check(config)
+            check(config)
             settings = parse(config, schema)
             with machine_lock(alone=alone):
                 started = time.perf_counter()

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 from jinja2 import StrictUndefined, Template
 
-from stages.core.config import BenchmarkConfig
 from stages.core.layout import BENCHMARK, MACHINE, spoken
 from stages.core.results import BASELINE, BEST, MEASURES, SLA_LATENCY, bottleneck, gathered
+from stages.core.settings import BenchmarkConfig
 from stages.core.statistics import Estimate
 from stages.core.verdict import Verdict
 

@@ -1,11 +1,8 @@
 """The student: a DistilBERT of any depth and width, and where its first weights come from."""
 
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 from transformers import (
     AutoModel,
     DistilBertConfig,
@@ -13,10 +10,10 @@ from transformers import (
     PreTrainedModel,
 )
 
-from stages.core.checkpoints import load_config, load_encoder
-from stages.core.config import STRICT, Count, Share
+from stages.core.checkpoints import load_encoder
 from stages.core.errors import InputError
 from stages.core.layout import ENCODER, existing
+from stages.core.settings import StudentConfig
 
 # A BERT layer's parts under DistilBERT's names.
 LAYER_PARTS = {
@@ -29,25 +26,6 @@ LAYER_PARTS = {
     "output.dense": "ffn.lin2",
     "output.LayerNorm": "output_layer_norm",
 }
-
-
-@dataclass(config=STRICT)
-class StudentConfig:
-    """The student's shape and initialisation; null stands for the teacher's."""
-
-    n_layers: Count
-    dim: Count | None
-    n_heads: Count | None
-    hidden_dim: Count | None
-    dropout: Share
-    init: Literal["teacher", "encoder", "checkpoint", "scratch"]
-    checkpoint: str
-    teacher_layers: list[Annotated[int, Field(ge=0)]] | None
-
-    def __post_init__(self) -> None:
-        """Check what no single key can tell."""
-        if self.teacher_layers is not None and len(self.teacher_layers) != self.n_layers:
-            raise ValueError(f"teacher_layers must name n_layers = {self.n_layers} layers")
 
 
 def build_student(config: StudentConfig, teacher: PreTrainedModel) -> PreTrainedModel:
@@ -93,16 +71,16 @@ def from_checkpoint(path: str, config: DistilBertConfig) -> PreTrainedModel:
     name = f"student.checkpoint = {path!r}"
     if not (Path(path) / "config.json").exists():
         raise InputError(f"{name} is not a checkpoint directory")
-    theirs = load_config(Path(path), name)
+    encoder = load_encoder(Path(path), name)
     shape = ("model_type", "n_layers", "dim", "n_heads", "hidden_dim", "vocab_size")
     for key in (*shape, "max_position_embeddings"):
-        if getattr(theirs, key, None) != getattr(config, key):
+        theirs, ours = getattr(encoder.config, key, None), getattr(config, key)
+        if theirs != ours:
             raise InputError(
-                f"{name} has {key} = {getattr(theirs, key, None)}, the "
-                f"student {getattr(config, key)}; the two must be equal"
+                f"{name} has {key} = {theirs}, the student {ours}; the two must be equal"
             )
     student = DistilBertForSequenceClassification(config)
-    student.distilbert = load_encoder(Path(path), name, config=config)
+    student.distilbert.load_state_dict(encoder.state_dict())
     return student
 
 

@@ -6,15 +6,13 @@ import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import pandas as pd
 import torch
 import transformers
 from datasets import DatasetDict
 from datasets.fingerprint import Hasher
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import (
@@ -27,27 +25,14 @@ from transformers import (
     TrainingArguments,
 )
 
-from stages.core.config import STRICT, Count, Share
 from stages.core.errors import InputError
 from stages.core.files import whole_directory, whole_file, write_text
 from stages.core.layout import CHECKPOINTS
+from stages.core.settings import TrainingConfig
 
 # In a checkpoint, beside what the Trainer writes: the weights before averaging, and the digest of
 # every file, which is written last.
 WEIGHTS, DIGESTS = "weights.safetensors", "SHA256SUMS"
-
-
-@dataclass(config=STRICT)
-class TrainingConfig:
-    """Settings of one training run."""
-
-    epochs: Annotated[int, Field(ge=0)]
-    batch_size: Count
-    learning_rate: Annotated[float, Field(gt=0)]
-    warmup_ratio: Share
-    weight_decay: Annotated[float, Field(ge=0)]
-    average_decay: Share
-    bf16: Literal["auto", "on", "off"]
 
 
 def cpu_has_bf16() -> bool:

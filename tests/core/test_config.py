@@ -26,7 +26,7 @@ from stages import (
 from stages.core.config import parse
 from stages.core.errors import InputError
 from stages.core.params import write_params
-from stages.settings import Settings, check
+from stages.core.settings import Settings, check
 from tests.conftest import composed
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,8 @@ from transformers import (
 )
 
 from stages.core.errors import InputError
-from stages.core.student import StudentConfig, build_student
+from stages.core.settings import StudentConfig
+from stages.core.student import build_student
 from tests.conftest import composed
 
 SHAPE = {
