@@ -10,11 +10,13 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from transformers import ViTConfig, ViTModel
 
 from stages import fetch
 from stages.core.config import parse
@@ -48,17 +50,64 @@ def test_a_local_directory_of_texts_keeps_its_shape(empty: Callable, tmp_path: P
     assert files == ["a/texts.csv", "b/texts.jsonl"]
 
 
+def add_to(file: Path, key: str, value: Any) -> None:
+    """Set a key of a JSON object in a file."""
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+
+
 @pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
 def test_a_checkpoint_that_needs_its_own_code_is_refused(
     empty: Callable, sources: Path, tmp_path: Path, file: str
 ) -> None:
     mine = tmp_path / "mine"
     shutil.copytree(sources / "encoder", mine)
-    config = json.loads((mine / file).read_text())
-    config["auto_map"] = {"AutoModel": "modeling_evil.Model"}
-    (mine / file).write_text(json.dumps(config))
+    add_to(mine / file, "auto_map", {"AutoModel": "modeling_evil.Model"})
     (mine / "modeling_evil.py").write_text("raise SystemExit('it ran')")
     with pytest.raises(InputError, match=rf"needs code of its own \(auto_map in {file}\); refused"):
+        empty("fetch", "fetch.item=encoder", f"model.source.path={mine}")
+    assert not ENCODER.exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("config.json", "_attn_implementation_internal", "evil/attention"),
+        ("config.json", "attn_implementation", {"": "evil/attention"}),
+        ("config.json", "nested", {"config": [{"trust_remote_code": True}]}),
+        ("tokenizer_config.json", "vocab_file", "/etc/passwd"),
+        ("tokenizer_config.json", "tokenizer_file", "../tokenizer.json"),
+        ("tokenizer_config.json", "chat_template", [{"name": "../../evil", "template": "x"}]),
+    ],
+)
+def test_a_checkpoint_that_reaches_out_of_its_directory_is_refused(
+    empty: Callable, sources: Path, tmp_path: Path, file: str, key: str, value: Any
+) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(sources / "encoder", mine)
+    add_to(mine / file, key, value)
+    with pytest.raises(InputError, match=rf"mine needs .* \(\w+ in {file}\); refused"):
+        empty("fetch", "fetch.item=encoder", f"model.source.path={mine}")
+    assert not ENCODER.exists()
+
+
+def test_a_checkpoint_may_hold_a_plain_attention_and_template(
+    empty: Callable, sources: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(sources / "encoder", mine)
+    add_to(mine / "config.json", "attn_implementation", "sdpa")
+    add_to(mine / "tokenizer_config.json", "tokenizer_file", None)
+    add_to(mine / "tokenizer_config.json", "chat_template", "{{ messages }}")
+    empty("fetch", "fetch.item=encoder", f"model.source.path={mine}")
+
+
+def test_a_model_that_classifies_no_texts_is_refused(
+    empty: Callable, sources: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(sources / "encoder", mine)
+    ViTModel(ViTConfig(32, 1, 1, 32, image_size=16)).save_pretrained(mine)
+    with pytest.raises(InputError, match="model_type = 'vit', which is no model that"):
         empty("fetch", "fetch.item=encoder", f"model.source.path={mine}")
     assert not ENCODER.exists()
 
@@ -128,9 +177,9 @@ HOSTILE = [
     ("config.json", "\ufeff{}", "config.json is no valid JSON object"),
     ("config.json", DEEP, "config.json is no valid JSON object"),
     ("config.json", '{"a": ' + DEEP, "config.json is no valid JSON object"),
-    ("config.json", "{}", "can't be loaded"),
-    ("config.json", '{"model_type": "nonesuch"}', "can't be loaded"),
-    ("config.json", '{"model_type": ["bert"]}', "can't be loaded"),
+    ("config.json", "{}", "model_type = None, which is no model that classifies"),
+    ("config.json", '{"model_type": "nonesuch"}', "'nonesuch', which is no model that classifies"),
+    ("config.json", '{"model_type": ["bert"]}', "which is no model that classifies"),
     ("config.json", '{"model_type": "bert", "hidden_size": "wide"}', "can't be loaded"),
     ("config.json", '{"model_type": "bert", "hidden_size": -3}', "can't be loaded"),
     ("config.json", '{"model_type": "bert", "num_attention_heads": 0}', "can't be loaded"),

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 from stages.core.errors import InputError, of_the_disk
 
@@ -58,7 +59,7 @@ class _TarMember(tarfile.TarInfo):
     """A member's header, or an extension of the next one's, which tarfile reads into memory."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_TarMember":
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         member = super().frombuf(buf, encoding, errors)
         if member.type in EXTENSIONS and member.size > MAX_HEADER_BYTES:
             raise ValueError(f"a header of {member.size} bytes, more than {MAX_HEADER_BYTES}")
