@@ -21,10 +21,11 @@ faults: $(VENV)/ready  ## inject a hundred faults into the shrunken DAG (FAULTS=
 verify: $(VENV)/ready  ## hold outputs and reports against dvc.lock, and the cache against its names
 	python -m stages.verify
 
-audit:  ## look constraints.txt up among the known vulnerabilities (network)
+audit:  ## look constraints.txt up among the known vulnerabilities, but for those of SECURITY.md (network)
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --quiet pip-audit
-	.venv-audit/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
+	.venv-audit/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip \
+	  $$(grep -oE 'CVE-[0-9]+-[0-9]+' SECURITY.md | sed 's/^/--ignore-vuln /')
 
 lint: $(VENV)/ready  ## check style and types
 	ruff check
@@ -45,6 +46,7 @@ readme: $(VENV)/ready  ## put the generated tables into README.md
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --upgrade pip
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
