@@ -5,6 +5,7 @@ killed `dvc`; and a full disk is explained also where a library meets it while i
 stands here because what a stage imports next takes seconds.
 """
 
+import errno
 import os
 import select
 import signal
@@ -43,6 +44,9 @@ sys.excepthook = _explain
 if "DVC_STAGE" in os.environ:
     try:
         descriptor = os.pidfd_open(_dvc())
-    except OSError:
-        sys.exit(f"{os.environ['DVC_STAGE']}: the dvc that began it has ended; run dvc repro again")
-    threading.Thread(target=_end_with, args=(descriptor,), daemon=True).start()
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM):  # this kernel or container has none
+            stage = os.environ["DVC_STAGE"]
+            sys.exit(f"{stage}: the dvc that began it has ended; run dvc repro again")
+    else:
+        threading.Thread(target=_end_with, args=(descriptor,), daemon=True).start()

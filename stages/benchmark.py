@@ -94,7 +94,7 @@ def request_cells(
 ) -> Iterator[Cell]:
     """Yield the cells of single requests: the post's sentence, and a draw of test sentences."""
     for number in range(settings.rounds):
-        draw = random.choice(sentences, settings.calls).tolist()
+        draw = drawn(sentences, settings.calls, random)
         for quantity in ("model", "label"):
             yield Cell("post", quantity, number, [[settings.post_sentence]] * settings.calls)
             yield Cell("test", quantity, number, [[sentence] for sentence in draw])
@@ -109,7 +109,7 @@ def sweep_cells(
     long as the models can read, in batches. `batch`: as many real test sentences as the largest
     batch holds, in batches padded to their longest.
     """
-    words = np.array(" ".join(sentences).split())
+    words = " ".join(sentences).split()
     lengths = [length for length in settings.lengths if length <= positions]
     if not lengths:
         raise InputError(
@@ -119,13 +119,18 @@ def sweep_cells(
     for number in range(settings.rounds):
         for batch in settings.batch_sizes:
             for length in lengths:
-                texts = np.resize(random.permutation(words), (batch, length))
-                rows = [" ".join(row) for row in texts]
+                order = np.resize(random.permutation(len(words)), (batch, length))
+                rows = [" ".join(words[place] for place in row) for row in order]
                 yield Cell("length", "model", number, [rows], length, batch)
-        draw = random.choice(sentences, max(settings.batch_sizes)).tolist()
+        draw = drawn(sentences, max(settings.batch_sizes), random)
         for batch in settings.batch_sizes:
             batches = [draw[start : start + batch] for start in range(0, len(draw), batch)]
             yield Cell("batch", "model", number, batches, 0, batch)
+
+
+def drawn(sentences: list[str], count: int, random: np.random.Generator) -> list[str]:
+    """Return `count` of the sentences, at random; an array of them is as wide as the longest."""
+    return [sentences[place] for place in random.integers(len(sentences), size=count)]
 
 
 def measure(

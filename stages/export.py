@@ -12,7 +12,7 @@ from stages.core.corpus import load_corpus
 from stages.core.errors import InputError
 from stages.core.files import whole_directory
 from stages.core.inference import encode, load_classifier, load_tokenizer
-from stages.core.layout import variant_directory
+from stages.core.layout import existing, variant_directory
 from stages.core.settings import ExportConfig
 
 BATCH_SIZES = (1, 3, 8)
@@ -27,7 +27,7 @@ class Config:
 
 def run(config: Config) -> str:
     """Write a model's onnx variant, once its logits equal PyTorch's."""
-    checkpoint = variant_directory(f"{config.export.model}_pytorch")
+    checkpoint = existing(variant_directory(f"{config.export.model}_pytorch"))
     target = variant_directory(f"{config.export.model}_onnx")
     texts = load_corpus()["validation"]["text"][:]
     with whole_directory(target) as directory:

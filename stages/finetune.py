@@ -40,8 +40,10 @@ def run(config: Config) -> str:
     corpus = load_corpus()
     existing(ENCODER)
     check_length(config.model.max_length)
-    tokenizer = AutoTokenizer.from_pretrained(ENCODER, model_max_length=config.model.max_length)
-    model = load_encoder(corpus, keep=config.finetune.epochs == 0)
+    tokenizer = AutoTokenizer.from_pretrained(
+        ENCODER, model_max_length=config.model.max_length, truncation_side="right"
+    )
+    model = load_classifier(corpus, keep=config.finetune.epochs == 0)
     curve = pd.DataFrame(columns=["epoch", "train_loss", "validation_loss", "validation_accuracy"])
     if config.finetune.epochs:
         labelled = DatasetDict({name: corpus[name] for name in ("train", "validation")})
@@ -104,7 +106,7 @@ def consistency_loss(
     return cross_entropy + weight * divergence / 2
 
 
-def load_encoder(corpus: DatasetDict, *, keep: bool) -> PreTrainedModel:
+def load_classifier(corpus: DatasetDict, *, keep: bool) -> PreTrainedModel:
     """Return the encoder with a classification head for the corpus's labels.
 
     Args:
@@ -151,7 +153,7 @@ def check_head(names: list[str]) -> None:
             f"finetune.epochs = 0 keeps a fine-tuned classifier, but {ENCODER} has no "
             "classification head; set finetune.epochs to 1 or more"
         )
-    theirs = [config.id2label[i] for i in range(config.num_labels)]
+    theirs = [str(config.id2label.get(i)) for i in range(config.num_labels)]
     anonymous = [f"LABEL_{i}" for i in range(len(names))]
     if [name.casefold() for name in theirs] != [name.casefold() for name in names] and (
         theirs != anonymous

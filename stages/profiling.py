@@ -21,6 +21,7 @@ from stages.core.app import launch
 from stages.core.conditions import Clocks, conditions
 from stages.core.config import STRICT
 from stages.core.corpus import load_corpus
+from stages.core.errors import InputError
 from stages.core.files import whole_file
 from stages.core.inference import (
     Inputs,
@@ -72,16 +73,16 @@ class Config:
 
 def run(config: Config) -> str:
     """Write reports/profile.csv, a row an operator of a variant."""
-    texts = np.random.default_rng(config.seed).choice(
-        load_corpus()["test"]["text"][:], config.profile.texts
-    )
+    sentences = load_corpus()["test"]["text"][:]
+    drawn = np.random.default_rng(config.seed).integers(len(sentences), size=config.profile.texts)
+    texts = [sentences[number] for number in drawn]
     tables = []
     before = Clocks.read([])
     context = get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
         for variant in tqdm(VARIANTS, desc="profile", unit="variant", disable=None):
             directory = variant_directory(variant)
-            task = pool.submit(profile_variant, directory, texts.tolist(), config.profile.threads)
+            task = pool.submit(profile_variant, directory, texts, config.profile.threads)
             tables.append(task.result().assign(variant=variant))
     profile = pd.concat(tables, ignore_index=True)
     found = conditions(before, Clocks.read([]))
@@ -152,7 +153,12 @@ def profile_onnx(model: Path, inputs: list[Inputs], threads: int) -> tuple[Opera
         for encoded in [*inputs[:WARMUP], *inputs]:
             session.run(None, {name: encoded[name] for name in names})
         events = json.loads(Path(session.end_profiling()).read_text())
-    runs = [event for event in events if event["name"] == "model_run"][-len(inputs) :]
+    runs = [event for event in events if event["name"] == "model_run"]
+    if len(runs) < len(inputs[:WARMUP]) + len(inputs):  # it keeps a million events
+        raise InputError(
+            f"profile.texts = {len(inputs)}, of which ONNX Runtime recorded {len(runs)}; use fewer"
+        )
+    runs = runs[-len(inputs) :]
     operators: dict[str, list[float]] = defaultdict(list)
     for event in events:
         if event["cat"] == "Node" and event["ts"] >= runs[0]["ts"]:

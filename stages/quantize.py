@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.registry import IntegerOpsRegistry
 from pydantic.dataclasses import dataclass
 
 from stages.core.app import launch
@@ -34,7 +35,7 @@ def run(config: Config) -> str:
     expected = products_to_quantize(graph, settings.op_types, excluded)
     with whole_directory(target) as directory:
         for file in source.iterdir():
-            if file.suffix != ".onnx":
+            if not file.name.startswith("model.onnx"):  # nor its data, if that is beside it
                 shutil.copyfile(file, directory / file.name)
         quantize_dynamic(
             model_input=source / "model.onnx",
@@ -68,12 +69,12 @@ def load_graph(model: Path) -> onnx.GraphProto:
 
 def check_types(graph: onnx.GraphProto, op_types: list[str] | None) -> None:
     """Raise InputError if an operator type to quantize is not in the model."""
-    known = {node.op_type for node in graph.node} - {"Gemm"}  # quantized as MatMul
+    known = {node.op_type for node in graph.node} & set(IntegerOpsRegistry)
     missing = sorted(set(op_types or ()) - known)
     if missing:
         raise InputError(
-            f"quantize.op_types names {', '.join(missing)}; the model has "
-            f"{', '.join(sorted(known))}"
+            f"quantize.op_types names {', '.join(missing)}; what the model has and can be "
+            f"quantized is {', '.join(sorted(known))}"
         )
 
 

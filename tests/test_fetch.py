@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from transformers import ViTConfig, ViTModel
+from transformers import AutoTokenizer, GPT2Config, GPT2Model, ViTConfig, ViTModel
 
 from stages import fetch
 from stages.core.config import parse
@@ -51,8 +51,9 @@ def test_a_local_directory_of_texts_keeps_its_shape(empty: Callable, tmp_path: P
 
 
 def add_to(file: Path, key: str, value: Any) -> None:
-    """Set a key of a JSON object in a file."""
-    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    """Set a key of the JSON object in a file, if there is one yet."""
+    there = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps(there | {key: value}))
 
 
 @pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
@@ -77,6 +78,10 @@ def test_a_checkpoint_that_needs_its_own_code_is_refused(
         ("tokenizer_config.json", "vocab_file", "/etc/passwd"),
         ("tokenizer_config.json", "tokenizer_file", "../tokenizer.json"),
         ("tokenizer_config.json", "chat_template", [{"name": "../../evil", "template": "x"}]),
+        ("tokenizer_config.json", "fast_tokenizer_files", ["../tokenizer.4.0.0.json"]),
+        ("config.json", "configuration_files", ["config.4.0+token.json"]),
+        ("config.json", "transformers_weights", "../other.safetensors"),
+        ("config.4.0+token.json", "trust_remote_code", True),
     ],
 )
 def test_a_checkpoint_that_reaches_out_of_its_directory_is_refused(
@@ -85,7 +90,7 @@ def test_a_checkpoint_that_reaches_out_of_its_directory_is_refused(
     mine = tmp_path / "mine"
     shutil.copytree(sources / "encoder", mine)
     add_to(mine / file, key, value)
-    with pytest.raises(InputError, match=rf"mine needs .* \(\w+ in {file}\); refused"):
+    with pytest.raises(InputError, match=rf"mine needs .* \(\w+ in {re.escape(file)}\); refused"):
         empty("fetch", "fetch.item=encoder", f"model.source.path={mine}")
     assert not ENCODER.exists()
 
@@ -96,9 +101,48 @@ def test_a_checkpoint_may_hold_a_plain_attention_and_template(
     mine = tmp_path / "mine"
     shutil.copytree(sources / "encoder", mine)
     add_to(mine / "config.json", "attn_implementation", "sdpa")
+    add_to(mine / "config.json", "_attn_implementation_autoset", True)  # transformers 4.46 to 4.51
     add_to(mine / "tokenizer_config.json", "tokenizer_file", None)
     add_to(mine / "tokenizer_config.json", "chat_template", "{{ messages }}")
     empty("fetch", "fetch.item=encoder", f"model.source.path={mine}")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("return_dict", False, "more outputs than logits"),
+        ("output_hidden_states", True, "more outputs than logits"),
+        ("classifier_dropout", 5, "can't be loaded"),
+        ("vocab_size", 5, "can't be loaded"),
+    ],
+)
+def test_an_encoder_that_can_not_be_trained_is_refused_at_once(
+    empty: Callable, sources: Path, tmp_path: Path, key: str, value: Any, message: str
+) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(sources / "encoder", mine)
+    add_to(mine / "config.json", key, value)
+    with pytest.raises(InputError, match=message):
+        empty("fetch", "fetch.item=encoder", f"model.source.path={mine}")
+    assert not ENCODER.exists()
+
+
+@pytest.mark.parametrize("pads", [False, True])
+def test_an_encoder_must_be_able_to_read_a_batch(
+    empty: Callable, sources: Path, tmp_path: Path, pads: bool
+) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(sources / "encoder", mine)
+    words = len(AutoTokenizer.from_pretrained(mine))
+    padding = {"pad_token_id": 0} if pads else {}
+    shape = {"n_positions": 64, "n_embd": 8, "n_layer": 1, "n_head": 1}
+    GPT2Model(GPT2Config(words, **shape, **padding)).save_pretrained(mine)
+    command = ("fetch", "fetch.item=encoder", f"model.source.path={mine}")
+    if pads:
+        empty(*command)
+    else:
+        with pytest.raises(InputError, match="Cannot handle batch sizes > 1"):
+            empty(*command)
 
 
 def test_a_model_that_classifies_no_texts_is_refused(
@@ -201,7 +245,12 @@ HOSTILE = [
     (
         "model.safetensors.index.json",
         '{"weight_map": {"a": "../../secret.bin"}}',
-        "names weights that are not beside it",
+        "names weights that are no safetensors beside it",
+    ),
+    (
+        "model.safetensors.index.json",
+        '{"weight_map": {"a": "vocab.txt"}}',  # torch would read it as a pickle
+        "names weights that are no safetensors beside it",
     ),
 ]
 

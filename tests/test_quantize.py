@@ -67,8 +67,9 @@ def test_per_channel_gives_every_output_its_scale(project: Callable) -> None:
     ("override", "message"),
     [
         ("quantize.exclude_nodes=[nothing]", "exclude_nodes has 'nothing', which matches no node"),
-        ("quantize.op_types=[Conv]", "op_types names Conv; the model has .*MatMul"),
-        ("quantize.op_types=[Gemm]", "op_types names Gemm; the model has .*MatMul"),
+        ("quantize.op_types=[Conv]", "op_types names Conv; what the model has .*MatMul"),
+        ("quantize.op_types=[Gemm]", "op_types names Gemm; what the model has .*MatMul"),
+        ("quantize.op_types=[Softmax]", "op_types names Softmax; what the model has .*MatMul"),
     ],
 )
 def test_what_the_model_lacks_is_named(project: Callable, override: str, message: str) -> None:

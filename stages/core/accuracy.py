@@ -8,6 +8,7 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, brier_score_loss, recall_score
 
+from stages.core.errors import InputError
 from stages.core.statistics import CONFIDENCE, Estimate, bootstrapped
 
 
@@ -75,6 +76,10 @@ def compare(predictions: pd.DataFrame, teacher: pd.DataFrame) -> Comparison:
     """
     truth = teacher["label"].to_numpy()
     right, teacher_right = predictions["predicted"] == truth, teacher["predicted"] == truth
+    if not teacher_right.any():
+        raise InputError(
+            "the teacher gets no text right; is data.label_names in the order of its classes?"
+        )
 
     def share(ours: np.ndarray, theirs: np.ndarray, axis: int) -> np.ndarray:
         return ours.sum(axis) / theirs.sum(axis)

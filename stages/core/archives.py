@@ -63,7 +63,13 @@ class _TarMember(tarfile.TarInfo):
         member = super().frombuf(buf, encoding, errors)
         if member.type in EXTENSIONS and member.size > MAX_HEADER_BYTES:
             raise ValueError(f"a header of {member.size} bytes, more than {MAX_HEADER_BYTES}")
+        if member.type == tarfile.GNUTYPE_SPARSE:
+            cls._proc_gnusparse_10()
         return member
+
+    @staticmethod
+    def _proc_gnusparse_10(*_: object) -> None:
+        raise ValueError("a sparse file, whose map may be of any size")
 
 
 Member = tuple[str, bool, int]  # its name, whether it is a plain file or directory, its size

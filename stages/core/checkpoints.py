@@ -5,12 +5,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
 from stages.core.errors import InputError
 
+# The keys by which transformers reads other files than those of the usual names.
+REDIRECTIONS = ("configuration_files", "fast_tokenizer_files", "transformers_weights")
+UNUSED = "special_tokens_map_file"  # which many a config names
 CLASSIFIERS = tuple(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES)
+VOCABULARIES = ("tokenizer.json", "vocab.json", "added_tokens.json")  # whose keys are tokens
 HEAD = "pooler."  # belongs to a task: it may be missing, and is trained anew
 
 
@@ -25,12 +34,12 @@ def check_files(directory: Path, name: str) -> None:
         directory: of the checkpoint.
         name: what to call it in an error.
     """
-    present = {file.name for file in directory.iterdir()}
+    weights = {file.name for file in directory.glob("*.safetensors")}
     for file in sorted(directory.glob("*.json")):
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
             shards = set(dict(content).get("weight_map", {}).values())
-            entries = list(_entries(content)) if file.name.endswith("config.json") else []
+            entries = [] if file.name in VOCABULARIES else list(_entries(content))
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"{name}: {file.name} is no valid JSON object ({error})") from error
         for key, value in entries:
@@ -41,8 +50,10 @@ def check_files(directory: Path, name: str) -> None:
                 f"{name}: config.json has model_type = {content.get('model_type')!r:.100}, which "
                 "is no model that classifies texts; take another"
             )
-        if not shards <= present:
-            raise InputError(f"{name}: {file.name} names weights that are not beside it; refused")
+        if not shards <= weights:
+            raise InputError(
+                f"{name}: {file.name} names weights that are no safetensors beside it; refused"
+            )
 
 
 def _entries(value: Any) -> Iterator[tuple[str, Any]]:
@@ -58,9 +69,11 @@ def _entries(value: Any) -> Iterator[tuple[str, Any]]:
 def _from_elsewhere(key: str, value: Any) -> str | None:
     if key == "auto_map" or (key == "trust_remote_code" and value):
         return "code of its own"
-    if "attn_implementation" in key and value not in (None, "eager", "sdpa"):
+    if key.endswith(("attn_implementation", "attn_implementation_internal")) and (
+        value not in (None, "eager", "sdpa")
+    ):
         return "an attention from elsewhere"
-    if key.endswith("_file") and key != "special_tokens_map_file" and value:
+    if value and (key in REDIRECTIONS or (key.endswith("_file") and key != UNUSED)):
         return "a file from elsewhere"
     if key == "chat_template" and not isinstance(value, str | None):
         return "files of its own naming"
@@ -93,12 +106,26 @@ def load_encoder(directory: Path, name: str) -> PreTrainedModel:
     return model
 
 
-def check_tokenizer(directory: Path, name: str) -> None:
-    """Raise InputError unless a checkpoint's tokenizer can be loaded and cuts a text."""
+def check_encoder(directory: Path, name: str) -> None:
+    """Raise InputError unless a checkpoint can be fine-tuned and served: texts in, logits out."""
+    config = load_encoder(directory, name).config
     try:
-        AutoTokenizer.from_pretrained(directory, trust_remote_code=False)("A text.")
-    except Exception as error:  # tokenizers raises nothing narrower
+        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
+        model = AutoModelForSequenceClassification.from_config(config).eval()
+        texts = tokenizer(["A text.", "A text of more words."], padding=True, return_tensors="pt")
+        outputs = set(model(**texts)) - set(getattr(config, "keys_to_ignore_at_inference", ()))
+    except Exception as error:  # the libraries raise many kinds
         raise _unloadable(name, error) from error
+    if outputs != {"logits"}:
+        raise InputError(f"{name}: config.json asks for more outputs than logits; correct it")
+    if not tokenizer.is_fast:
+        raise InputError(f"{name} has no tokenizer.json and none can be made; take another model")
+    if len(tokenizer) > config.vocab_size:
+        raise InputError(
+            f"{name}: its tokenizer has {len(tokenizer)} tokens, the model only {config.vocab_size}"
+        )
+    if not hasattr(config, "max_position_embeddings"):
+        raise InputError(f"{name} doesn't tell max_position_embeddings; take another model")
 
 
 def _unloadable(name: str, error: Exception) -> InputError:

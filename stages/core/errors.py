@@ -60,6 +60,8 @@ def readable(file: Path) -> Iterator[Path]:
     try:
         yield file
     except Exception as error:  # every library has its own, and tokenizers none narrower
+        if of_the_disk(error) or isinstance(error, MemoryError):
+            raise
         reason = (str(error) or repr(error)).splitlines()[0]
         raise InputError(
             f"{file} is damaged ({reason}); remove {file.parent}, then run dvc repro"

@@ -1,8 +1,10 @@
 """DVC experiments that a script runs and reads."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import dvc.api
 import pandas as pd
@@ -40,3 +42,9 @@ def table_of(name: str, path: Path) -> pd.DataFrame:
     """Return a csv or parquet file as an experiment left it."""
     with dvc.api.open(str(path), rev=name, mode="rb") as file:
         return pd.read_parquet(file) if path.suffix == ".parquet" else pd.read_csv(file)
+
+
+def json_of(name: str, path: Path) -> Any:
+    """Return the content of a JSON file as an experiment left it."""
+    with dvc.api.open(str(path), rev=name, mode="rb") as file:
+        return json.load(file)

@@ -3,13 +3,12 @@
 Each seed is a DVC experiment up to the evaluation.
 """
 
-import json
 import sys
 
 import pandas as pd
 
 from stages.core.errors import InputError
-from stages.core.experiments import experiment, table_of
+from stages.core.experiments import experiment, json_of, table_of
 from stages.core.files import whole_file, write_text
 from stages.core.layout import EVALUATION, MACHINE, REPORTS, VARIANTS, spoken
 from stages.core.results import BASELINE, BEST
@@ -34,7 +33,7 @@ def run(seeds: list[str]) -> None:
     table = pd.DataFrame(rows)
     teacher = table[table["variant"] == BASELINE].set_index("seed")["accuracy"]
     table["retained"] = table["accuracy"] / table["seed"].map(teacher)
-    machine = json.loads(MACHINE.read_text())
+    machine = json_of(name, MACHINE)
     table["machine"] = f"{machine['cpu']} ({', '.join(machine['instruction_sets'])})"
     with whole_file(REPORTS / "seeds.csv") as part:
         table.round(4).to_csv(part, index=False)

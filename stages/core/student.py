@@ -38,7 +38,13 @@ def build_student(config: StudentConfig, teacher: PreTrainedModel) -> PreTrained
     dim = config.dim or shape.hidden_size
     n_heads = config.n_heads or shape.num_attention_heads
     # A DistilBERT teacher calls it hidden_dim.
-    hidden_dim = getattr(shape, "intermediate_size", None) or shape.hidden_dim
+    hidden_dim = config.hidden_dim or getattr(
+        shape, "intermediate_size", getattr(shape, "hidden_dim", None)
+    )
+    if not hidden_dim:
+        raise InputError(
+            f"student.hidden_dim is null, but the teacher, a {shape.model_type}, tells none; set it"
+        )
     if dim % n_heads:
         raise InputError(f"student.dim = {dim} is not a multiple of student.n_heads = {n_heads}")
     student_config = DistilBertConfig(
@@ -48,7 +54,7 @@ def build_student(config: StudentConfig, teacher: PreTrainedModel) -> PreTrained
         n_layers=config.n_layers,
         dim=dim,
         n_heads=n_heads,
-        hidden_dim=config.hidden_dim or hidden_dim,
+        hidden_dim=hidden_dim,
         dropout=config.dropout,
         attention_dropout=config.dropout,
         seq_classif_dropout=config.dropout,

@@ -155,7 +155,7 @@ def last_checkpoint(directory: Path) -> str | None:
     directory.mkdir(parents=True, exist_ok=True)
     complete = {path for path in directory.glob("checkpoint-*") if is_complete(path)}
     for path in {*directory.parent.iterdir(), *directory.iterdir()} - {directory, *complete}:
-        shutil.rmtree(path)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     if not complete:
         return None
     last = max(complete, key=lambda path: int(path.name.split("-")[1]))

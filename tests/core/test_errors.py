@@ -9,7 +9,7 @@ import pytest
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from stages.core.errors import InputError, mendable
+from stages.core.errors import InputError, mendable, readable
 
 
 @contextmanager
@@ -53,3 +53,19 @@ def test_what_a_user_can_mend_names_the_remedy(error: Exception, reason: str) ->
 @pytest.mark.parametrize("error", [KeyError("x"), FileNotFoundError("conf/x"), ValueError("data")])
 def test_what_only_code_can_mend_has_none(error: Exception) -> None:
     assert mendable(error) is None
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(errno.EACCES, "Permission denied"), MemoryError()]
+)
+def test_what_is_no_damage_is_not_called_so(error: Exception) -> None:
+    with pytest.raises(type(error)), readable(Path("model.onnx")):
+        raise error
+
+
+def test_damage_is_named_with_its_remedy() -> None:
+    with (
+        pytest.raises(InputError, match=r"a/b is damaged \(odd\); remove a, then run dvc repro"),
+        readable(Path("a/b")),
+    ):
+        raise ValueError("odd\nindeed")
