@@ -19,7 +19,7 @@ from tqdm import tqdm
 from stages.core.app import launch
 from stages.core.conditions import Clocks, commit, conditions
 from stages.core.config import STRICT
-from stages.core.corpus import load_corpus
+from stages.core.corpus import draw_texts, load_corpus
 from stages.core.errors import InputError
 from stages.core.files import whole_directory, write_json
 from stages.core.layout import BENCHMARK, CONTROL, VARIANTS
@@ -94,7 +94,7 @@ def request_cells(
 ) -> Iterator[Cell]:
     """Yield the cells of single requests: the post's sentence, and a draw of test sentences."""
     for number in range(settings.rounds):
-        draw = drawn(sentences, settings.calls, random)
+        draw = draw_texts(sentences, settings.calls, random)
         for quantity in ("model", "label"):
             yield Cell("post", quantity, number, [[settings.post_sentence]] * settings.calls)
             yield Cell("test", quantity, number, [[sentence] for sentence in draw])
@@ -122,15 +122,10 @@ def sweep_cells(
                 order = np.resize(random.permutation(len(words)), (batch, length))
                 rows = [" ".join(words[place] for place in row) for row in order]
                 yield Cell("length", "model", number, [rows], length, batch)
-        draw = drawn(sentences, max(settings.batch_sizes), random)
+        draw = draw_texts(sentences, max(settings.batch_sizes), random)
         for batch in settings.batch_sizes:
             batches = [draw[start : start + batch] for start in range(0, len(draw), batch)]
             yield Cell("batch", "model", number, batches, 0, batch)
-
-
-def drawn(sentences: list[str], count: int, random: np.random.Generator) -> list[str]:
-    """Return `count` of the sentences, at random; an array of them is as wide as the longest."""
-    return [sentences[place] for place in random.integers(len(sentences), size=count)]
 
 
 def measure(

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from stages.core.app import launch
 from stages.core.conditions import Clocks, conditions
 from stages.core.config import STRICT
-from stages.core.corpus import load_corpus
+from stages.core.corpus import draw_texts, load_corpus
 from stages.core.errors import InputError
 from stages.core.files import whole_file
 from stages.core.inference import (
@@ -73,9 +73,8 @@ class Config:
 
 def run(config: Config) -> str:
     """Write reports/profile.csv, a row an operator of a variant."""
-    sentences = load_corpus()["test"]["text"][:]
-    drawn = np.random.default_rng(config.seed).integers(len(sentences), size=config.profile.texts)
-    texts = [sentences[number] for number in drawn]
+    random = np.random.default_rng(config.seed)
+    texts = draw_texts(load_corpus()["test"]["text"][:], config.profile.texts, random)
     tables = []
     before = Clocks.read([])
     context = get_context("spawn")

@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
@@ -96,6 +97,11 @@ def load_corpus() -> DatasetDict:
         raise InputError(f"no {CORPUS}; make it with: dvc repro prepare")
     # In memory: what is derived from a dataset on disk is cached beside it, in DVC's output.
     return load_from_disk(str(CORPUS), keep_in_memory=True)
+
+
+def draw_texts(texts: list[str], count: int, random: np.random.Generator) -> list[str]:
+    """Return `count` of the texts at random; an array of them would be as wide as the longest."""
+    return [texts[place] for place in random.integers(len(texts), size=count)]
 
 
 def label_names(corpus: DatasetDict) -> list[str]:
