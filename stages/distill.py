@@ -24,7 +24,7 @@ from stages.core.corpus import load_corpus
 from stages.core.layout import REPORTS, existing, variant_directory
 from stages.core.settings import DistillConfig, ModelConfig, Seed, StudentConfig
 from stages.core.student import build_student
-from stages.core.training import bf16_wanted, save_run, tokenize, train
+from stages.core.training import bf16_wanted, kept_accuracy, save_run, tokenize, train
 
 UNLABELLED = -100  # the label that PyTorch's cross-entropy leaves out
 
@@ -66,7 +66,7 @@ def run(config: Config) -> str:
     )
     target = variant_directory("student_pytorch")
     save_run(student, tokenizer, curve, target, REPORTS / "distill.csv")
-    return f"{target} with a validation accuracy of {curve['validation_accuracy'].max():.4f}"
+    return f"{target} with a validation accuracy of {kept_accuracy(curve):.4f}"
 
 
 def with_transfer(corpus: DatasetDict) -> Dataset:

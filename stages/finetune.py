@@ -22,7 +22,7 @@ from stages.core.corpus import label_names, load_corpus
 from stages.core.errors import InputError
 from stages.core.layout import ENCODER, REPORTS, existing, variant_directory
 from stages.core.settings import FinetuneConfig, ModelConfig, Seed
-from stages.core.training import save_run, tokenize, train
+from stages.core.training import kept_accuracy, save_run, tokenize, train
 
 
 @dataclass(config=STRICT)
@@ -61,7 +61,7 @@ def run(config: Config) -> str:
     save_run(model, tokenizer, curve, target, REPORTS / "finetune.csv")
     if curve.empty:
         return f"{target}, kept as it came"
-    return f"{target} with a validation accuracy of {curve['validation_accuracy'].max():.4f}"
+    return f"{target} with a validation accuracy of {kept_accuracy(curve):.4f}"
 
 
 class ConsistencyTrainer(Trainer):
