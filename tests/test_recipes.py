@@ -92,19 +92,19 @@ def test_texts_are_classified(run: Callable[[str], str]) -> None:
 
 def test_settings_are_swept_and_branches_compared(clone: Clone, run: Callable[[str], str]) -> None:
     run("git commit --all")
-    assert stages(run("dvc exp run -n per-channel")) == {
+    assert stages(run("dvc exp run -n per-tensor")) == {
         *("machine", "quantize@teacher", "quantize@student"),
         *("evaluate@teacher-int8", "evaluate@student-int8"),
         *("benchmark", "profile", "report", "release"),
     }
-    run("dvc exp branch per-channel")
+    run("dvc exp branch per-tensor")
     # The rows are what differs between the two, with the values of each.
     old, new = (
         flat(json.loads(clone.run("git", "show", f"{branch}:reports/metrics.json")))
-        for branch in ("main", "try-per-channel")
+        for branch in ("main", "try-per-tensor")
     )
     header, *rows = [row.split() for row in run("dvc metrics diff").splitlines()]
-    assert header == ["Path", "Metric", "main", "try-per-channel", "Change"]
+    assert header == ["Path", "Metric", "main", "try-per-tensor", "Change"]
     assert {row[1]: [float(row[2]), float(row[3])] for row in rows} == {
         key: pytest.approx([old[key], new[key]]) for key in old if old[key] != new[key]
     }
@@ -113,10 +113,10 @@ def test_settings_are_swept_and_branches_compared(clone: Clone, run: Callable[[s
     changed = {key for key in old if old[key] != new[key] and not key.endswith(timed)}
     assert {key.split(".")[0] for key in changed} <= {"teacher_int8", "student_int8", "summary"}
     assert rows
-    shown = SHOWN["dvc metrics diff main try-per-channel"].splitlines()
+    shown = SHOWN["dvc metrics diff main try-per-tensor"].splitlines()
     assert shown[0].split() == header
     assert {shape(row.split()[1]) for row in shown[1:]} <= set(map(shape, old))
-    assert shape(run("dvc params diff")) == shape(SHOWN["dvc params diff main try-per-channel"])
+    assert shape(run("dvc params diff")) == shape(SHOWN["dvc params diff main try-per-tensor"])
     assert "index.html" in run("dvc plots diff")
 
     run("dvc exp run --queue")
@@ -130,10 +130,10 @@ def test_settings_are_swept_and_branches_compared(clone: Clone, run: Callable[[s
     table = run("dvc exp show")
     columns = next(line for line in table.splitlines() if "Experiment" in line)
     assert shape(columns) == shape(SHOWN["dvc exp show … (without its rules)"].splitlines()[0])
-    for name in ("main", "per-channel", *LAYERS):
+    for name in ("main", "per-tensor", *LAYERS):
         assert name in table
-    run("dvc exp apply per-channel")
-    assert "per_channel: true" in (clone.directory / "params.yaml").read_text()
+    run("dvc exp apply per-tensor")
+    assert "per_channel: false" in (clone.directory / "params.yaml").read_text()
     run("git checkout HEAD params.yaml")
     assert clone.run("git", "status", "--porcelain", "--untracked-files=no") == ""
     assert clone.dvc("repro") == {"machine"}
