@@ -173,7 +173,7 @@ def test_a_directory_that_can_not_be_written_is_named(
         ("prepare", "text file"),
         ("finetune", "data/corpus"),
         ("distill", "data/models/teacher/pytorch"),
-        ("export export.model=student", "data/corpus"),
+        ("export export.model=student", "data/models/student/pytorch"),
         ("quantize quantize.model=student", "data/models/student/onnx/model.onnx"),
         ("evaluate evaluate.variant=student_onnx", "model in data/models/student/onnx"),
         ("benchmark", "data/corpus"),
