@@ -8,6 +8,7 @@ import sys
 
 import pandas as pd
 
+from stages.core.conditions import commit
 from stages.core.errors import InputError
 from stages.core.experiments import experiment, table_of
 from stages.core.figures import accuracy_by_depth
@@ -37,7 +38,7 @@ def run(depths: list[str]) -> None:
         results = results.filter(regex=f"^({COLUMNS})(_low|_high)?$")
         results.insert(0, "depth", depth)
         tables.append(results)
-    table = pd.concat(tables, ignore_index=True)
+    table = pd.concat(tables, ignore_index=True).assign(commit=commit())
     with whole_file(REPORTS / "depth.csv") as part:
         table.to_csv(part, index=False)
     with whole_file(REPORTS / "depth.svg") as part:
@@ -67,7 +68,8 @@ The distilled student in INT8 with more and with fewer layers, each trained and 
 default one. Latency is from text to label, of test sentences; × is how many times faster than the
 teacher in PyTorch (test accuracy {teacher["accuracy"]:.1%}), timed in the same run. Intervals are
 of 95 %. Each is trained once, and another seed moves it by about a point ([seeds.md](seeds.md)).
-`make depth` runs this; the other variants are in [depth.csv](depth.csv).
+`make depth` runs this; the other variants are in [depth.csv](depth.csv). Code and settings are
+those of the commit {teacher["commit"]}.
 
 {rows.to_markdown(index=False, disable_numparse=True)}
 

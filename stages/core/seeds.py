@@ -7,6 +7,7 @@ import sys
 
 import pandas as pd
 
+from stages.core.conditions import commit
 from stages.core.errors import InputError
 from stages.core.experiments import experiment, json_of, table_of
 from stages.core.files import whole_file, write_text
@@ -30,7 +31,7 @@ def run(seeds: list[str]) -> None:
             {"seed": seed, "variant": variant, "accuracy": accuracy(variant, name)}
             for variant in VARIANTS
         ]
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).assign(commit=commit())
     teacher = table[table["variant"] == BASELINE].set_index("seed")["accuracy"]
     table["retained"] = table["accuracy"] / table["seed"].map(teacher)
     machine = json_of(name, MACHINE)
@@ -49,7 +50,7 @@ def accuracy(variant: str, revision: str) -> float:
 
 
 def page(table: pd.DataFrame) -> str:
-    """Return seeds.md (columns seed, variant, accuracy, retained, machine)."""
+    """Return seeds.md (columns seed, variant, accuracy, retained, commit, machine)."""
     groups = table.groupby("variant", sort=False)
     summary = pd.DataFrame(
         {
@@ -71,7 +72,8 @@ def page(table: pd.DataFrame) -> str:
 Test accuracy, and the share of the teacher's that is retained, when teacher and student are trained
 with the seeds {seeds}. The split of the texts is the same for all. `make seeds` runs this; every
 run's figures are in [seeds.csv](seeds.csv). The machine was {table["machine"].iloc[0]}; on another,
-which rounds differently, the same seed trains another model.
+which rounds differently, the same seed trains another model. Code and settings are those of the
+commit {table["commit"].iloc[0]}.
 
 {summary.to_markdown(index=False, disable_numparse=True)}
 

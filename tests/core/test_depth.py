@@ -31,6 +31,7 @@ def test_every_depth_is_an_experiment_and_a_point_of_the_curve(
     rows = [line for line in Path("reports/depth.md").read_text().splitlines() if line[:3] == "| 2"]
     assert f"{results['validation_accuracy']['student_int8']:.1%}" in rows[0]
     assert "student int8" in Path("reports/depth.svg").read_text()
+    assert set(table) >= {"commit", "accuracy"}
 
 
 @pytest.mark.parametrize("depths", [[], ["3"], ["3", "3"], ["3", "deep"], ["3", "-1"]])

@@ -20,12 +20,14 @@ def test_mean_spread_and_range_over_the_seeds() -> None:
             "accuracy": [0.9, 0.85, 0.88, 0.87, 0.92, 0.86],
             "retained": [1, 0.85 / 0.9, 1, 0.87 / 0.88, 1, 0.86 / 0.92],
             "machine": "A CPU (avx2)",
+            "commit": "0123abc",
         }
     )
     lines = [" ".join(line.split()) for line in page(table).splitlines()]
     assert "| student int8 | 86.0% ± 1.0% (85.0%–87.0%) | 95.6% ± 2.9% (93.5%–98.9%) |" in lines
     assert "with the seeds 1, 2, 3." in page(table)
     assert "The machine was A CPU (avx2);" in page(table)
+    assert "the\ncommit 0123abc." in page(table)
     assert "Student int8 retains 94.4% with 1, 98.9% with 2, 93.5% with 3." in page(table)
 
 
