@@ -10,28 +10,39 @@ import os
 import re
 import shlex
 from pathlib import Path
-from typing import Any, Required
+from typing import Annotated, Any, Required
 
 import yaml
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from stages.core.errors import InputError
 
 OBJECT = re.compile(r"[0-9a-f]{30}(\.dir)?")  # the name of one in the cache
 
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}(\.dir)?$")]
 
-class Dependency(TypedDict):
+
+class Entry(TypedDict, total=False):
+    """A file or directory, as DVC records it."""
+
+    path: Required[str]
+    hash: str
+    size: int
+    nfiles: int
+    isexec: bool
+
+
+class Dependency(Entry, total=False):
     """What a stage read."""
 
-    path: str
+    md5: Digest
 
 
-class Output(TypedDict):
+class Output(Entry):
     """What a stage wrote."""
 
-    path: str
-    md5: str
+    md5: Digest
 
 
 class Stage(TypedDict, total=False):
@@ -39,7 +50,7 @@ class Stage(TypedDict, total=False):
 
     cmd: Required[str]
     deps: list[Dependency]
-    params: dict[str, Any]
+    params: dict[str, dict[str, Any]]
     outs: list[Output]
 
 

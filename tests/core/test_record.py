@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 
 from stages.core.errors import InputError
 from stages.core.record import (
@@ -106,13 +107,18 @@ def test_a_lock_that_is_cut_off_anywhere_is_whole_enough_or_named(
 ) -> None:
     lock = (ROOT / "dvc.lock").read_text()
     monkeypatch.chdir(tmp_path)
+    one = lock.index("  distill:"), lock.index("  evaluate@")  # where every third cut is tried
     refused = 0
-    for end in range(0, len(lock), len(lock) // 150):
-        Path("dvc.lock").write_text(lock[:end])
+    for end in (*range(0, len(lock), len(lock) // 30), *range(*one, 3)):
+        start = 0 if end < one[0] or end > one[1] else one[0]
+        text = lock[start:end] if start == 0 else f"schema: '2.0'\nstages:\n{lock[start:end]}"
+        Path("dvc.lock").write_text(text)
         try:
             recorded_outputs(recorded_stages())
         except InputError:
             refused += 1
+        else:  # what we take for whole, dvc does too
+            COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(text))
     assert refused
 
 
@@ -122,6 +128,21 @@ def test_what_is_no_lock_is_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("dvc.lock").write_text(text, encoding="latin-1")
+    with pytest.raises(InputError, match=r"dvc.lock is damaged; restore it with"):
+        recorded_stages()
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "params:\n      params.yaml:\n        quanti",
+        "deps:\n    - path: data\n      size:",
+        "outs:\n    - path: data",
+        "outs:\n    - path: data\n      md5: 0\n      isex",
+    ],
+)
+def test_what_dvc_refuses_of_a_lock_is_damaged(repository: Path, rest: str) -> None:
+    Path("dvc.lock").write_text(f"schema: '2.0'\nstages:\n  make:\n    cmd: make\n    {rest}")
     with pytest.raises(InputError, match=r"dvc.lock is damaged; restore it with"):
         recorded_stages()
 
