@@ -13,7 +13,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import chdir
+from copy import copy
+from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
@@ -93,6 +96,13 @@ class Workspace:
                 if any(Path(dependency["path"]) in timed for dependency in stage["deps"]):
                     timed |= {Path(out["path"]) for out in stage["outs"]}
         return [path for path in recorded_outputs(stages) if path not in timed]
+
+    def copy(self, directory: Path) -> "Workspace":
+        """Return a workspace of the same content, with a machine lock of its own."""
+        other = copy(self)
+        other.directory = shutil.copytree(self.directory, directory, symlinks=True)
+        other.environment = self.environment | {"TMPDIR": str(directory.parent)}
+        return other
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -340,16 +350,12 @@ def damaged_lock(workspace: Workspace, chance: random.Random, _: str) -> str | N
     return "dvc repro"
 
 
-def test_no_fault_loses_anything(workspace: Workspace) -> None:
+def inject(workspace: Workspace, plan: list[tuple[Fault, str]], count: int) -> list[str]:
+    """Inject `count` faults, in the plan's order; return what of each could not be mended."""
     chance = random.Random(SEED)
-    counts = {"injected": 0, "survived": 0, "lost": 0}
-    logs = []
-    others = (damaged_output, damaged_cache, killed_dvc, full_disk, damaged_lock)
-    pairs: list[tuple[Fault, str]] = [*itertools.product(others, workspace.modules)]
-    chance.shuffle(pairs)
-    kills: list[tuple[Fault, str]] = [*itertools.product((killed_stage,), workspace.modules)]
-    for fault, module in itertools.cycle([*kills, *pairs]):
-        if counts["injected"] == FAULTS:
+    logs: list[str] = []
+    for fault, module in itertools.cycle(plan):
+        if len(logs) == count:
             break
         stage = chance.choice(workspace.modules[module])
         started = time.monotonic()
@@ -357,14 +363,29 @@ def test_no_fault_loses_anything(workspace: Workspace) -> None:
         if command is None:
             continue
         log = workspace.recover(command)
-        counts["injected"] += 1
-        counts["lost" if log else "survived"] += 1
-        print(f"{fault.__name__} {stage}: {'LOST' if log else 'survived'}", end=" ")
-        print(f"({time.monotonic() - started:.0f} s)", flush=True)
+        logs.append(f"{fault.__name__} {stage}\n{log}" if log else "")
+        result = f"{fault.__name__} {stage}: {'LOST' if log else 'survived'}"
+        print(f"{result} ({time.monotonic() - started:.0f} s)", flush=True)
         if log:
-            logs.append(f"{fault.__name__} {stage}\n{log}")
             workspace.run(
                 "bash", "-c", "git reset -q --hard && rm -rf data/*/ .dvc/cache/runs && dvc repro"
             )
-    print(", ".join(f"{name}: {count}" for name, count in counts.items()))
-    assert not logs, "\n".join(logs)
+    return logs
+
+
+def test_no_fault_loses_anything(workspace: Workspace, tmp_path: Path) -> None:
+    others = (damaged_output, damaged_cache, killed_dvc, full_disk, damaged_lock)
+    pairs: list[tuple[Fault, str]] = [*itertools.product(others, workspace.modules)]
+    random.Random(SEED).shuffle(pairs)
+    plan = [*itertools.product((killed_stage,), workspace.modules), *pairs]
+    # Two at a time: most of it is one core that imports libraries.
+    clones = (workspace, workspace.copy(tmp_path / "project"))
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        halves = pool.map(
+            inject, clones, (plan[::2], plan[1::2]), (FAULTS - FAULTS // 2, FAULTS // 2)
+        )
+        logs = [log for half in halves for log in half]
+    lost = list(filter(None, logs))
+    print(f"injected: {len(logs)}, survived: {len(logs) - len(lost)}, lost: {len(lost)}")
+    assert len(logs) == FAULTS
+    assert not lost, "\n".join(lost)
