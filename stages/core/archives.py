@@ -22,7 +22,7 @@ SUFFIXES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
 # What the libraries raise over a damaged, an encrypted or a strangely compressed archive.
 DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
-    *(ValueError, RuntimeError, OverflowError, MemoryError),
+    *(ValueError, RuntimeError, OverflowError, MemoryError, LookupError),
 )
 
 

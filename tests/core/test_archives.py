@@ -149,6 +149,13 @@ def test_a_zip_that_holds_more_than_it_declares_is_damaged(tmp_path: Path) -> No
     assert sum(file.stat().st_size for file in (tmp_path / "out").rglob("*")) <= 100
 
 
+def test_a_zip_with_a_nameless_member_is_damaged(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "bundle.zip", "a")
+    archive.write_bytes(archive.read_bytes().replace(b"a", b"\0"))
+    with pytest.raises(InputError, match="can't be unpacked"):
+        unpack(archive, tmp_path / "out")
+
+
 @pytest.mark.parametrize("suffix", [".tar", ".zip"])
 def test_refuses_too_many_members(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
