@@ -197,6 +197,17 @@ def test_strings_stay_what_they_are(tmp_path: Path) -> None:
     ]
 
 
+def test_a_parquet_file_that_unpacks_to_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bomb = tmp_path / "a.parquet"
+    pd.DataFrame({"text": ["x" * 100_000] * 2_000}).to_parquet(bomb)
+    assert bomb.stat().st_size < 100_000
+    monkeypatch.setattr("stages.core.corpus.MAX_PARQUET_BYTES", 2**26)
+    with pytest.raises(InputError, match="it unpacks to more than"):
+        read_table(bomb, None)
+
+
 def test_a_tsv_has_no_quotes(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text('1\tsay "no\n2\tmore" of it\n')
     table = read_table(tmp_path / "a.txt", ["label", "text"])

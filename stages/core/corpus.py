@@ -19,6 +19,7 @@ if not sys.stderr.isatty():
 
 csv.field_size_limit(2**31 - 1)
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".parquet")
+MAX_PARQUET_BYTES = 4 * 2**30  # unpacked: 50 kB can become gigabytes
 
 
 class CSV(csv.excel):
@@ -47,10 +48,8 @@ def read_table(path: Path, columns: list[str] | None) -> pd.DataFrame:
     """
     try:
         match path.suffix:
-            case ".parquet":  # without what pandas may have noted in it: that may be wrong
-                table = pa.parquet.read_table(path).to_pandas(
-                    ignore_metadata=True, integer_object_nulls=True
-                )
+            case ".parquet":
+                table = read_parquet(path)
             case ".jsonl":
                 table = read_jsonl(path)
             case suffix:
@@ -63,6 +62,21 @@ def read_table(path: Path, columns: list[str] | None) -> pd.DataFrame:
     if table.empty:
         raise InputError(f"{path.name} holds no rows; remove it or fill it")
     return table
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Read a parquet file in pieces, so that one that unpacks to too much is noticed in time."""
+    batches: list[pa.RecordBatch] = []
+    unpacked = 0
+    with pa.parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=1024):
+            batches.append(batch)
+            unpacked += batch.nbytes
+            if unpacked > MAX_PARQUET_BYTES:
+                raise ValueError(f"it unpacks to more than {MAX_PARQUET_BYTES / 2**30:.1f} GiB")
+        table = pa.Table.from_batches(batches, file.schema_arrow)
+    # Without what pandas may have noted in it: that may be wrong.
+    return table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
 
 
 def read_jsonl(path: Path) -> pd.DataFrame:
