@@ -188,6 +188,7 @@ class ExportConfig:
     """Settings of the export."""
 
     model: ModelName
+    trim_last_layer: bool
     tolerance: Positive
 
 
