@@ -48,7 +48,8 @@ KINDS = {
     "quantize/dequantize": ("DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear"),
     "attention": (
         *("aten::_scaled_dot_product_flash_attention_for_cpu", "aten::_softmax", "Softmax"),
-        *("Attention", "MultiHeadAttention", "work on heads"),
+        # A fused one holds the products that make its queries, keys and values.
+        *("Attention", "QAttention", "MultiHeadAttention", "work on heads"),
     ),
     "normalisation": ("aten::native_layer_norm", "LayerNormalization"),
     "activation": (

@@ -16,6 +16,9 @@ from stages.core.files import whole_directory
 from stages.core.layout import existing, variant_directory
 from stages.core.settings import QuantizeConfig
 
+# Operators that hold products with weights, and as what they are quantized.
+PRODUCTS = {"MatMul": "MatMul", "Gemm": "MatMul", "Attention": "Attention"}
+
 
 @dataclass(config=STRICT)
 class Config:
@@ -46,6 +49,8 @@ def run(config: Config) -> str:
             op_types_to_quantize=settings.op_types,
             # onnxruntime first turns a Gemm into a MatMul of this name and an Add.
             nodes_to_exclude=[*excluded, *(f"{name}_MatMul" for name in excluded)],
+            # ONNX can't infer the types that a fused attention, which is not its own, gives.
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
         found = integer_products(directory / "model.onnx")
         if found != expected:
@@ -95,12 +100,11 @@ def matching(graph: onnx.GraphProto, patterns: list[str]) -> list[str]:
 def products_to_quantize(
     graph: onnx.GraphProto, op_types: list[str] | None, excluded: list[str]
 ) -> int:
-    """Return how many products with constant weights are to be quantized."""
-    if op_types is not None and "MatMul" not in op_types:
-        return 0
+    """Return how many products with constant weights, or fused attentions, are to be quantized."""
     constants = {tensor.name for tensor in graph.initializer}
     return sum(
-        node.op_type in ("MatMul", "Gemm")
+        node.op_type in PRODUCTS
+        and (op_types is None or PRODUCTS[node.op_type] in op_types)
         and node.input[1] in constants
         and node.name not in excluded
         for node in graph.node
@@ -108,9 +112,9 @@ def products_to_quantize(
 
 
 def integer_products(model: Path) -> int:
-    """Return the number of integer matrix products in an ONNX file."""
+    """Return the number of integer matrix products and attentions in an ONNX file."""
     graph = onnx.load(model).graph
-    return sum(node.op_type == "MatMulInteger" for node in graph.node)
+    return sum(node.op_type in ("MatMulInteger", "QAttention") for node in graph.node)
 
 
 if __name__ == "__main__":

@@ -188,7 +188,7 @@ class ExportConfig:
     """Settings of the export."""
 
     model: ModelName
-    trim_last_layer: bool
+    optimize: bool
     tolerance: Positive
 
 
