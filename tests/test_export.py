@@ -1,6 +1,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import onnx
 import pytest
 
 from stages import export
@@ -23,6 +24,13 @@ def test_the_logits_equal_pytorchs_on_every_text_and_in_a_batch(
         np.testing.assert_allclose(onnx.logits(inputs), pytorch.logits(inputs), atol=1e-5)
     inputs = encode(tokenizer, texts)
     np.testing.assert_allclose(onnx.logits(inputs), pytorch.logits(inputs), atol=1e-5)
+
+
+def test_a_graph_can_stay_as_optimum_exports_it(project: Callable) -> None:
+    message = project("export", "export.model=student", "export.optimize=false")
+    assert "not optimized" in message
+    model = onnx.load(variant_directory("student_onnx") / "model.onnx")
+    assert {node.domain for node in model.graph.node} == {""}  # standard operators
 
 
 def test_a_difference_above_the_tolerance_fails_and_keeps_the_old_export(

@@ -12,7 +12,8 @@ from stages.core.errors import InputError
 from stages.core.layout import variant_directory
 
 INT8 = variant_directory("teacher_int8")
-PRODUCTS = 3 * 6 + 2  # six a layer, pooler and classifier
+ATTENTIONS = 3  # a layer's queries, keys and values are made in its fused attention
+PRODUCTS = 3 * 3 + 2  # three more a layer, pooler and classifier
 
 
 def node_counts(file: Path) -> dict[str, int]:
@@ -23,9 +24,18 @@ def node_counts(file: Path) -> dict[str, int]:
 def test_every_product_by_weights_is_an_integer_one(project: Callable) -> None:
     before = node_counts(variant_directory("teacher_onnx") / "model.onnx")
     after = node_counts(INT8 / "model.onnx")
-    assert after["MatMulInteger"] == PRODUCTS
-    assert before["MatMul"] + before["Gemm"] - PRODUCTS == after["MatMul"] == 3 * 2  # attention's
-    assert quantize.integer_products(INT8 / "model.onnx") == PRODUCTS
+    assert before["MatMul"] + before["Gemm"] == after["MatMulInteger"] == PRODUCTS
+    assert before["Attention"] == after["QAttention"] == ATTENTIONS
+    assert not {"MatMul", "Gemm", "Attention"} & set(after)
+    assert quantize.integer_products(INT8 / "model.onnx") == PRODUCTS + ATTENTIONS
+
+
+def test_a_plain_export_is_quantized_whole_too(project: Callable) -> None:
+    project("export", "export.model=teacher", "export.optimize=false")
+    project("quantize", "quantize.model=teacher")
+    after = node_counts(INT8 / "model.onnx")
+    assert after["MatMulInteger"] == PRODUCTS + 3 * ATTENTIONS
+    assert after["MatMul"] == 2 * ATTENTIONS  # queries by keys, and those by values
 
 
 def test_the_directory_is_complete(project: Callable) -> None:
@@ -42,14 +52,17 @@ def test_the_directory_is_complete(project: Callable) -> None:
 
 
 def test_excluded_nodes_and_types_stay_fp32(project: Callable) -> None:
-    left = {"*/classifier/*": 1, "*/layer.0/*": 6, "*query*": 3}
-    for pattern, count in left.items():
-        project("quantize", "quantize.model=teacher", f"quantize.exclude_nodes=['{pattern}']")
-        assert node_counts(INT8 / "model.onnx")["MatMulInteger"] == PRODUCTS - count
-    project("quantize", "quantize.model=teacher", "quantize.op_types=[MatMul]")
-    assert node_counts(INT8 / "model.onnx")["MatMulInteger"] == PRODUCTS
-    project("quantize", "quantize.model=teacher", "quantize.op_types=[Gather]")
-    assert "MatMulInteger" not in node_counts(INT8 / "model.onnx")
+    def quantized(setting: str) -> tuple[int, int]:
+        project("quantize", "quantize.model=teacher", setting)
+        counts = node_counts(INT8 / "model.onnx")
+        return counts.get("MatMulInteger", 0), counts.get("QAttention", 0)
+
+    assert quantized("quantize.exclude_nodes=['*/classifier/*']") == (PRODUCTS - 1, ATTENTIONS)
+    assert quantized("quantize.exclude_nodes=['*/layer.0/*']") == (PRODUCTS - 3, ATTENTIONS - 1)
+    assert quantized("quantize.exclude_nodes=['*/Attention_*']") == (PRODUCTS, 0)
+    assert quantized("quantize.op_types=[MatMul]") == (PRODUCTS, 0)
+    assert quantized("quantize.op_types=[Attention]") == (0, ATTENTIONS)
+    assert quantized("quantize.op_types=[Gather]") == (0, 0)
 
 
 def test_per_channel_gives_every_output_its_scale(project: Callable) -> None:
@@ -60,7 +73,7 @@ def test_per_channel_gives_every_output_its_scale(project: Callable) -> None:
         )
 
     project("quantize", "quantize=dynamic-per-channel", "quantize.model=teacher")
-    assert largest_scale() == 64
+    assert largest_scale() == 3 * 32  # an attention's: queries, keys and values
 
 
 @pytest.mark.parametrize(
@@ -81,11 +94,12 @@ def test_products_that_stay_fp32_fail_the_check(
     project: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (INT8 / "model.onnx").read_bytes()
+    expected = PRODUCTS + ATTENTIONS
 
     def copy(model_input: Path, model_output: Path, **_: object) -> None:
         model_output.write_bytes(model_input.read_bytes())
 
     monkeypatch.setattr(quantize, "quantize_dynamic", copy)
-    with pytest.raises(InputError, match=f"0 of the teacher's .*{PRODUCTS} should have"):
+    with pytest.raises(InputError, match=f"0 of the teacher's .*{expected} should have"):
         project("quantize", "quantize.model=teacher")
     assert (INT8 / "model.onnx").read_bytes() == before
