@@ -1,18 +1,17 @@
 """Export a checkpoint to ONNX and hold it against PyTorch."""
 
-from pathlib import Path
-
 import numpy as np
 from optimum.exporters.onnx import main_export
 from pydantic.dataclasses import dataclass
+from tokenizers import Tokenizer
 
 from stages.core.app import launch
 from stages.core.config import STRICT
 from stages.core.corpus import load_corpus
-from stages.core.errors import InputError
+from stages.core.errors import InputError, of_the_disk
 from stages.core.files import whole_directory
 from stages.core.graph import optimize
-from stages.core.inference import encode, load_classifier, load_tokenizer
+from stages.core.inference import Classifier, encode, load_classifier, load_tokenizer
 from stages.core.layout import existing, variant_directory
 from stages.core.settings import ExportConfig
 
@@ -27,11 +26,17 @@ class Config:
 
 
 def run(config: Config) -> str:
-    """Write a model's onnx variant, once its logits equal PyTorch's."""
+    """Write a model's onnx variant, once its logits equal PyTorch's.
+
+    Raises:
+        InputError: they don't, or the graph can't be optimized.
+    """
     settings = config.export
     checkpoint = existing(variant_directory(f"{settings.model}_pytorch"))
     target = variant_directory(f"{settings.model}_onnx")
     texts = load_corpus()["validation"]["text"][:]
+    tokenizer, pytorch = load_tokenizer(checkpoint), load_classifier(checkpoint)
+    remedy = "; use export.optimize=false" if settings.optimize else ""
     with whole_directory(target) as directory:
         main_export(
             model_name_or_path=str(checkpoint),
@@ -39,30 +44,39 @@ def run(config: Config) -> str:
             task="text-classification",
             do_validation=False,  # ours is stricter: real sentences, several lengths and batches
         )
-        done = optimize(directory / "model.onnx") if settings.optimize else "not optimized"
-        difference = largest_difference(checkpoint, directory, texts)
+        try:
+            done = optimize(directory / "model.onnx") if settings.optimize else "not optimized"
+            difference = largest_difference(tokenizer, pytorch, load_classifier(directory), texts)
+        except Exception as error:  # the libraries raise many kinds
+            if not settings.optimize or of_the_disk(error):
+                raise
+            reason = (str(error.__cause__ or error) or repr(error)).splitlines()[0]
+            raise InputError(
+                f"the {settings.model}'s graph can't be optimized ({reason}){remedy}"
+            ) from error
         if not difference <= settings.tolerance:
             raise InputError(
                 f"the {settings.model}'s ONNX logits ({done}) differ from PyTorch's by "
-                f"{difference:.1e}, more than export.tolerance = {settings.tolerance:.0e}"
+                f"{difference:.1e}, more than export.tolerance = {settings.tolerance:.0e}{remedy}"
             )
     return f"{target}, {done}, within {difference:.1e} of PyTorch's logits"
 
 
-def largest_difference(checkpoint: Path, onnx: Path, texts: list[str]) -> float:
+def largest_difference(
+    tokenizer: Tokenizer, pytorch: Classifier, exported: Classifier, texts: list[str]
+) -> float:
     """Return the largest difference between the logits of a checkpoint and of its export.
 
-    Takes, for every batch size, the shortest, the median and the longest of `texts`.
+    Takes, for every batch size, the shortest, the median and the longest of `texts`, and one of
+    each as a batch, which is mostly padding.
     """
-    tokenizer = load_tokenizer(checkpoint)
-    pytorch, exported = load_classifier(checkpoint), load_classifier(onnx)
     texts = sorted(texts, key=len)
-    differences = []
+    middle = len(texts) // 2
+    batches = [[texts[0], texts[middle], texts[-1]]]
     for size in BATCH_SIZES:
-        middle = len(texts) // 2
-        for batch in (texts[:size], texts[middle : middle + size], texts[-size:]):
-            inputs = encode(tokenizer, batch)
-            differences.append(np.abs(pytorch.logits(inputs) - exported.logits(inputs)).max())
+        batches += [texts[:size], texts[middle : middle + size], texts[-size:]]
+    inputs = [encode(tokenizer, batch) for batch in batches]
+    differences = [np.abs(pytorch.logits(each) - exported.logits(each)).max() for each in inputs]
     return float(np.max(differences))  # not a number, if one of them is not
 
 

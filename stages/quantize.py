@@ -55,11 +55,11 @@ def run(config: Config) -> str:
         found = integer_products(directory / "model.onnx")
         if found != expected:
             raise InputError(
-                f"{found} of the {settings.model}'s matrix products became integer ones, "
+                f"{found} of the {settings.model}'s products and attentions became integer ones, "
                 f"{expected} should have; look at quantize.op_types and quantize.exclude_nodes"
             )
         size = (directory / "model.onnx").stat().st_size / (source / "model.onnx").stat().st_size
-    return f"{target}, {found} integer matrix products, {size:.0%} of the size"
+    return f"{target}, {found} integer products and attentions, {size:.0%} of the size"
 
 
 def load_graph(model: Path) -> onnx.GraphProto:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -7,6 +8,7 @@ import pytest
 from stages import export
 from stages.core.corpus import load_corpus
 from stages.core.errors import InputError
+from stages.core.graph import optimize
 from stages.core.inference import Classifier, Inputs, encode, load_classifier, load_tokenizer
 from stages.core.layout import variant_directory
 
@@ -41,6 +43,27 @@ def test_a_difference_above_the_tolerance_fails_and_keeps_the_old_export(
     with pytest.raises(InputError, match=r"differ from PyTorch's by .* export.tolerance = 1e-12"):
         project("export", "export.model=teacher", "export.tolerance=1e-12")
     assert target.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["two files", "no graph", "an operator's input"])
+def test_a_graph_that_cant_be_optimized_names_the_way_out(
+    project: Callable, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    def break_it(file: Path) -> str:
+        if damage == "two files":
+            file.with_name("model.onnx_data").touch()
+            return optimize(file)
+        model = onnx.load(file)
+        if damage == "no graph":
+            del model.graph.node[:]
+        else:
+            model.graph.node.insert(0, onnx.helper.make_node("Unsqueeze", ["input_ids", ""], ["x"]))
+        onnx.save(model, file)
+        return "broken"
+
+    monkeypatch.setattr(export, "optimize", break_it)
+    with pytest.raises(InputError, match=r"can't be optimized \(.+\); use export.optimize=false"):
+        project("export", "export.model=student")
 
 
 def test_logits_that_are_no_numbers_fail(

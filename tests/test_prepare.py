@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -203,9 +204,15 @@ def test_a_parquet_file_that_unpacks_to_too_much_is_refused(
     bomb = tmp_path / "a.parquet"
     pd.DataFrame({"text": ["x" * 100_000] * 2_000}).to_parquet(bomb)
     assert bomb.stat().st_size < 100_000
-    monkeypatch.setattr("stages.core.corpus.MAX_PARQUET_BYTES", 2**26)
-    with pytest.raises(InputError, match="it unpacks to more than"):
-        read_table(bomb, None)
+    monkeypatch.setattr("stages.core.corpus.MAX_PARQUET_BYTES", 2**25)
+    pool, usual = pa.proxy_memory_pool(pa.system_memory_pool()), pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        with pytest.raises(InputError, match="it unpacks to more than"):
+            read_table(bomb, None)
+    finally:
+        pa.set_memory_pool(usual)
+    assert pool.max_memory() < 2**26  # of 200 MB
 
 
 def test_a_tsv_has_no_quotes(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ if not sys.stderr.isatty():
 csv.field_size_limit(2**31 - 1)
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".parquet")
 MAX_PARQUET_BYTES = 4 * 2**30  # unpacked: 50 kB can become gigabytes
+PARQUET_ROWS = 64
 
 
 class CSV(csv.excel):
@@ -65,13 +66,13 @@ def read_table(path: Path, columns: list[str] | None) -> pd.DataFrame:
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
-    """Read a parquet file in pieces, so that one that unpacks to too much is noticed in time."""
+    """Read a parquet file a few rows at a time, to notice early if it unpacks to too much."""
     batches: list[pa.RecordBatch] = []
     unpacked = 0
     with pa.parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=1024):
+        for batch in file.iter_batches(batch_size=PARQUET_ROWS):
             batches.append(batch)
-            unpacked += batch.nbytes
+            unpacked += batch.nbytes + 8 * batch.num_rows * batch.num_columns  # pandas' pointers
             if unpacked > MAX_PARQUET_BYTES:
                 raise ValueError(f"it unpacks to more than {MAX_PARQUET_BYTES / 2**30:.1f} GiB")
         table = pa.Table.from_batches(batches, file.schema_arrow)

@@ -9,30 +9,29 @@ from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.onnx_model import OnnxModel
 from onnxruntime.transformers.optimizer import optimize_model
 
-from stages.core.errors import InputError
-
-# What treats every token alike, and apart from the others: of MatMul, that with a constant.
+# Beside a product with weights, what treats every token alike, and apart from the others.
 TOKEN_WISE = (
-    *("Add", "Div", "Mul", "Pow", "Sqrt", "Sub"),
-    *("Erf", "FastGelu", "Gelu", "LayerNormalization", "MatMul", "Relu", "Sigmoid", "Tanh"),
+    *("Add", "Clip", "Div", "Erf", "FastGelu", "Gelu", "LayerNormalization", "Mul", "Pow"),
+    *("QuickGelu", "Relu", "Sigmoid", "Sqrt", "Sub", "Tanh"),
 )
 FIRST = "first_token"  # names the constant [0]
+INT8_INPUTS = 5  # of an attention: what an integer one reads too
 
 
 def optimize(file: Path) -> str:
-    """Fuse a model's attentions, and let its last layer work on the first token alone.
+    """Fuse a model's operators, and let its last layer work on the first token alone.
 
     A text classifier's head reads no other token of that layer, so that what follows its attention
-    is needed for one. The fused operators are ONNX Runtime's own.
+    is needed for one. Fused operators (Attention, Gelu) are ONNX Runtime's own.
 
     Returns:
         What was found to optimize, in words.
 
     Raises:
-        InputError: the model is too large for one file.
+        ValueError: the model is in more than one file, or has an attention that can't be INT8.
     """
     if file.with_name(f"{file.name}_data").exists():
-        raise InputError(f"{file} is over 2 GB, too large to optimize; use export.optimize=false")
+        raise ValueError("it is over 2 GB")
     options = FusionOptions("bert")  # whose patterns are those of its kin, too
     options.use_raw_attention_mask(True)  # the other kind means padding on the right
     # These are slower than their parts on a CPU, or would hide a sum from an integer product.
@@ -42,9 +41,12 @@ def optimize(file: Path) -> str:
     model = optimize_model(str(file), "bert", opt_level=0, optimization_options=options)
     model.topological_sort()
     attentions = model.get_nodes_by_op_type("Attention")
-    for node in attentions:  # after its layer, as the others are
-        node.name = f"{node.output[0].rpartition('/')[0]}/{node.name}"
+    for node in attentions:
+        if len(node.input) > INT8_INPUTS:
+            raise ValueError("an attention adds a bias, which an INT8 one would leave out")
+        node.name = f"{node.output[0].rpartition('/')[0]}/{node.name}"  # its layer's, as others'
     narrowed = read_first_token(model)
+    model.remove_duplicated_initializer(None)  # of layers that share weights, as ALBERT's do
     model.save_model_to_file(str(file))
     return f"{len(attentions)} attentions fused, {narrowed} operators for the first token alone"
 
@@ -52,21 +54,24 @@ def optimize(file: Path) -> str:
 def read_first_token(model: OnnxModel) -> int:
     """Narrow what only serves the first token of a sorted graph to that token; return how much.
 
-    Goes back from where a head takes this token to what mixes tokens: an attention.
+    Goes back from where a head takes this token to what mixes tokens: an attention. It takes axis 1
+    for the tokens' throughout; only a comparison of the logits shows whether that holds.
     """
     uses = Counter(name for node in model.nodes() for name in node.input)
     uses.update(output.name for output in model.graph().output)
-    readers: dict[str, list[NodeProto]] = defaultdict(list)  # of no more than the first token
+    readers: dict[str, list[NodeProto]] = defaultdict(list)  # of the first token, and no other
     narrowed = 0
     for node in reversed(model.nodes()):
-        output = node.output[0]
         if _takes_first_token(model, node):
             readers[node.input[0]].append(node)
-        elif _token_wise(model, node) and 0 < uses[output] == len(readers.get(output, ())):
+            continue
+        output = node.output[0]
+        all_read_first = len(readers.get(output, ())) == uses[output] > 0
+        if all_read_first and _is_token_wise(model, node):
             narrowed += 1
             del readers[output]
             for name in node.input:
-                if model.get_constant_value(name) is None:
+                if not _is_constant(model, name):
                     readers[name].append(node)
     if narrowed:
         model.add_initializer(numpy_helper.from_array(np.array([0]), FIRST))
@@ -86,8 +91,11 @@ def _takes_first_token(model: OnnxModel, node: NodeProto) -> bool:
     return index is not None and index.ndim == 0 and index == 0
 
 
-def _token_wise(model: OnnxModel, node: NodeProto) -> bool:
-    product = node.op_type == "MatMul"
-    return node.op_type in TOKEN_WISE and (
-        not product or model.get_constant_value(node.input[1]) is not None
-    )
+def _is_token_wise(model: OnnxModel, node: NodeProto) -> bool:
+    if node.op_type == "MatMul":
+        return _is_constant(model, node.input[1])
+    return node.op_type in TOKEN_WISE
+
+
+def _is_constant(model: OnnxModel, name: str) -> bool:
+    return model.get_constant_value(name) is not None
