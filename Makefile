@@ -19,7 +19,7 @@ faults: $(VENV)/ready  ## inject a hundred faults into the shrunken DAG (FAULTS=
 	FAULTS=$(or $(FAULTS),100) SEED=$(or $(SEED),0) pytest -s -m slow tests/test_faults.py
 
 verify: $(VENV)/ready  ## hold outputs and reports against dvc.lock, and the cache against its names
-	python -m stages.verify
+	python -m stages.tools.verify
 
 audit:  ## look constraints.txt up among the known vulnerabilities, but for those of SECURITY.md (network)
 	$(PYTHON) -m venv .venv-audit
@@ -33,16 +33,16 @@ lint: $(VENV)/ready  ## check style and types
 	mypy
 
 params: $(VENV)/ready  ## compose conf/ into params.yaml
-	python -m stages.core.params
+	python -m stages.tools.params
 
 seeds: $(VENV)/ready  ## repeat the training over three seeds, into reports/seeds.md
-	python -m stages.core.seeds 13 14 15
+	python -m stages.tools.seeds 13 14 15
 
 depth: $(VENV)/ready  ## trace accuracy against latency over the student's depth
-	python -m stages.core.depth 1 2 3 4
+	python -m stages.tools.depth 1 2 3 4
 
 readme: $(VENV)/ready  ## put the generated tables into README.md
-	python -m stages.core.readme
+	python -m stages.tools.readme
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

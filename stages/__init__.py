@@ -31,9 +31,9 @@ def _end_with(descriptor: int) -> None:
 
 
 def _explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    from stages.core.errors import mendable, printable
+    from stages.core.launch.errors import printable, user_hint
 
-    reason = mendable(error) if isinstance(error, Exception) else None
+    reason = user_hint(error) if isinstance(error, Exception) else None
     if reason:
         print(f"{Path(sys.argv[0]).stem}: {printable(reason)}", file=sys.stderr)
     else:

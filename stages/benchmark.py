@@ -16,15 +16,15 @@ import pandas as pd
 from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
-from stages.core.app import launch
-from stages.core.conditions import Clocks, commit, conditions
-from stages.core.config import STRICT
-from stages.core.corpus import draw_texts, load_corpus
-from stages.core.errors import InputError
-from stages.core.files import whole_directory, write_json
-from stages.core.layout import BENCHMARK, CONTROL, VARIANTS
-from stages.core.settings import BenchmarkConfig, Seed, SweepConfig
-from stages.core.worker import Answer, Ask, Worker
+from stages.core.launch.atomic import atomic_directory, write_json
+from stages.core.launch.command import launch
+from stages.core.launch.errors import InputError
+from stages.core.launch.parse import STRICT
+from stages.core.launch.paths import BENCHMARK, CONTROL, VARIANTS
+from stages.core.launch.settings import BenchmarkConfig, Seed, SweepConfig
+from stages.core.measuring.conditions import Clocks, commit, conditions
+from stages.core.measuring.worker import Answer, Ask, Worker
+from stages.core.text.corpus import draw_texts, load_corpus
 
 
 @dataclass(config=STRICT)
@@ -80,7 +80,7 @@ def run(config: Config) -> str:
         ask = {name: worker.ask for name, worker in workers.items()}
         samples = measure(plan, ask, settings, random)
         found = {"commit": commit()} | conditions(before, Clocks.read(pids))
-    with whole_directory(BENCHMARK) as directory:
+    with atomic_directory(BENCHMARK) as directory:
         samples.to_parquet(directory / "samples.parquet", index=False)
         write_json(directory / "workers.json", loaded)
         write_json(directory / "conditions.json", found)

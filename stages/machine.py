@@ -8,10 +8,10 @@ import cpuinfo
 import psutil
 from pydantic.dataclasses import dataclass
 
-from stages.core.app import launch
-from stages.core.config import STRICT
-from stages.core.files import write_json
-from stages.core.layout import MACHINE
+from stages.core.launch.atomic import write_json
+from stages.core.launch.command import launch
+from stages.core.launch.parse import STRICT
+from stages.core.launch.paths import MACHINE
 
 # Of the instruction sets, those that decide how fast a matrix product is.
 INSTRUCTION_SETS = (

@@ -16,9 +16,9 @@ from pathlib import Path
 from scipy.special import softmax
 from tqdm import tqdm
 
-from stages.core.errors import InputError, printable
-from stages.core.inference import encode, load_classifier, load_tokenizer
-from stages.core.layout import VARIANTS, check_root, variant_directory
+from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
+from stages.core.launch.errors import InputError, printable
+from stages.core.launch.paths import VARIANTS, check_root, variant_directory
 
 Row = dict[str, str | float]  # text, label, score (the label's probability), ms
 

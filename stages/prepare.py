@@ -11,13 +11,13 @@ from pydantic.dataclasses import dataclass
 from sklearn.model_selection import train_test_split
 from transformers import AutoTokenizer
 
-from stages.core.app import launch
-from stages.core.config import STRICT
-from stages.core.corpus import TEXT_SUFFIXES, read_table
-from stages.core.errors import InputError
-from stages.core.files import whole_directory, write_json
-from stages.core.layout import CORPUS, CORPUS_SOURCE, ENCODER, REPORTS, existing
-from stages.core.settings import DataConfig, ModelConfig
+from stages.core.launch.atomic import atomic_directory, write_json
+from stages.core.launch.command import launch
+from stages.core.launch.errors import InputError
+from stages.core.launch.parse import STRICT
+from stages.core.launch.paths import CORPUS, CORPUS_SOURCE, ENCODER, REPORTS, existing
+from stages.core.launch.settings import DataConfig, ModelConfig
+from stages.core.text.corpus import TEXT_SUFFIXES, read_table
 
 # Unicode's categories of control characters, lone surrogates and line separators.
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
@@ -42,7 +42,7 @@ def run(config: Config) -> str:
     corpus = prepared(config.data)
     limit = config.model.max_length
     statistics = describe(corpus, limit)
-    with whole_directory(CORPUS) as directory:
+    with atomic_directory(CORPUS) as directory:
         corpus.save_to_disk(directory)
     write_json(REPORTS / "data.json", statistics)
     rows = ", ".join(f"{name} {dataset.num_rows}" for name, dataset in corpus.items())

@@ -17,23 +17,23 @@ import pandas as pd
 from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
-from stages.core.app import launch
-from stages.core.conditions import Clocks, conditions
-from stages.core.config import STRICT
-from stages.core.corpus import draw_texts, load_corpus
-from stages.core.errors import InputError
-from stages.core.files import whole_file
-from stages.core.inference import (
+from stages.core.engines.classifier import (
     Inputs,
     encode,
     load_classifier,
     load_tokenizer,
     open_session,
 )
-from stages.core.layout import REPORTS, VARIANTS, variant_directory
-from stages.core.results import BEST, bottleneck
-from stages.core.settings import ProfileConfig, Seed
-from stages.core.worker import milliseconds
+from stages.core.launch.atomic import atomic_file
+from stages.core.launch.command import launch
+from stages.core.launch.errors import InputError
+from stages.core.launch.parse import STRICT
+from stages.core.launch.paths import REPORTS, VARIANTS, variant_directory
+from stages.core.launch.settings import ProfileConfig, Seed
+from stages.core.measuring.conditions import Clocks, conditions
+from stages.core.measuring.worker import milliseconds
+from stages.core.reporting.results import BEST, bottleneck
+from stages.core.text.corpus import draw_texts, load_corpus
 
 WARMUP = 5
 # The kinds, in the figure's order, and the operators of PyTorch and ONNX Runtime in each.
@@ -91,7 +91,7 @@ def run(config: Config) -> str:
     )
     profile["others_share"] = found["others_share"]
     columns = ["variant", "kind", "operator", "calls", "ms", "slowdown", "others_share"]
-    with whole_file(REPORTS / "profile.csv") as part:
+    with atomic_file(REPORTS / "profile.csv") as part:
         profile[columns].round(5).to_csv(part, index=False)
     return f"{REPORTS / 'profile.csv'}: {bottleneck(profile, BEST)}"
 

@@ -9,12 +9,12 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.registry import IntegerOpsRegistry
 from pydantic.dataclasses import dataclass
 
-from stages.core.app import launch
-from stages.core.config import STRICT
-from stages.core.errors import InputError, readable
-from stages.core.files import whole_directory
-from stages.core.layout import existing, variant_directory
-from stages.core.settings import QuantizeConfig
+from stages.core.launch.atomic import atomic_directory
+from stages.core.launch.command import launch
+from stages.core.launch.errors import InputError, readable
+from stages.core.launch.parse import STRICT
+from stages.core.launch.paths import existing, variant_directory
+from stages.core.launch.settings import QuantizeConfig
 
 # Operators that hold products with weights, and as what they are quantized.
 PRODUCTS = {"MatMul": "MatMul", "Gemm": "MatMul", "Attention": "Attention"}
@@ -36,7 +36,7 @@ def run(config: Config) -> str:
     check_types(graph, settings.op_types)
     excluded = matching(graph, settings.exclude_nodes)
     expected = products_to_quantize(graph, settings.op_types, excluded)
-    with whole_directory(target) as directory:
+    with atomic_directory(target) as directory:
         for file in source.iterdir():
             if not file.name.startswith("model.onnx"):  # nor its data, if that is beside it
                 shutil.copyfile(file, directory / file.name)

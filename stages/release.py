@@ -8,16 +8,16 @@ import pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from pydantic.dataclasses import dataclass
 
-from stages.core.app import launch
-from stages.core.config import STRICT
-from stages.core.files import whole_directory
-from stages.core.inference import load_classifier, load_tokenizer
-from stages.core.layout import MACHINE, RELEASE, REPORTS, spoken, variant_directory
-from stages.core.page import literal
-from stages.core.results import BASELINE
-from stages.core.settings import DataConfig, ModelConfig, ReleaseConfig
+from stages.core.engines.classifier import load_classifier, load_tokenizer
+from stages.core.launch.atomic import atomic_directory
+from stages.core.launch.command import launch
+from stages.core.launch.parse import STRICT
+from stages.core.launch.paths import MACHINE, RELEASE, REPORTS, spoken, variant_directory
+from stages.core.launch.settings import DataConfig, ModelConfig, ReleaseConfig
+from stages.core.reporting.page import literal
+from stages.core.reporting.results import BASELINE
 
-TEMPLATE = Path(__file__).parent / "core" / "card.md.jinja"
+TEMPLATE = Path(__file__).parent / "core" / "reporting" / "templates" / "card.md.jinja"
 
 
 @dataclass(config=STRICT)
@@ -34,7 +34,7 @@ def run(config: Config) -> str:
     variant = f"{config.release.model}_{config.release.form}"
     table = pd.read_csv(REPORTS / "results.csv", index_col="variant")
     text = card(config, variant, table)
-    with whole_directory(RELEASE) as directory:
+    with atomic_directory(RELEASE) as directory:
         shutil.copytree(variant_directory(variant), directory, dirs_exist_ok=True)
         (directory / "README.md").write_text(text + "\n", encoding="utf-8")
     row = table.loc[variant]

@@ -3,18 +3,18 @@
 import pandas as pd
 from pydantic.dataclasses import dataclass
 
-from stages.core import figures, results
-from stages.core.app import launch
-from stages.core.config import STRICT
-from stages.core.errors import InputError
-from stages.core.files import whole_file, write_json, write_text
-from stages.core.html import html
-from stages.core.layout import CONTROL, REPORTS
-from stages.core.page import headline, page
-from stages.core.results import BEST, SLA_LATENCY
-from stages.core.settings import BenchmarkConfig, ReportConfig
-from stages.core.statistics import TAIL_SAMPLES
-from stages.core.verdict import pareto_front, recommend
+from stages.core.launch.atomic import atomic_file, write_json, write_text
+from stages.core.launch.command import launch
+from stages.core.launch.errors import InputError
+from stages.core.launch.parse import STRICT
+from stages.core.launch.paths import CONTROL, REPORTS
+from stages.core.launch.settings import BenchmarkConfig, ReportConfig
+from stages.core.reporting import figures, results
+from stages.core.reporting.html import html
+from stages.core.reporting.latency import TAIL_SAMPLES
+from stages.core.reporting.page import headline, page
+from stages.core.reporting.results import BEST, SLA_LATENCY
+from stages.core.reporting.verdict import pareto_front, recommend
 
 
 @dataclass(config=STRICT)
@@ -55,7 +55,7 @@ def run(config: Config) -> str:
     table["recommended"] = table.index == verdict.recommended
 
     for name, data in ("results", table.round(4)), ("sweep", sweep.round(4)):
-        with whole_file(REPORTS / f"{name}.csv") as part:
+        with atomic_file(REPORTS / f"{name}.csv") as part:
             data.to_csv(part, index=name == "results")
     curves, profile = learning_curves(), pd.read_csv(REPORTS / "profile.csv")
     charts = {
@@ -71,7 +71,7 @@ def run(config: Config) -> str:
         "profile": figures.time_by_kind(profile),
     }
     for name, chart in charts.items():
-        with whole_file(REPORTS / f"{name}.svg") as part:
+        with atomic_file(REPORTS / f"{name}.svg") as part:
             chart.save(part)
     text = page(
         table, control, sweep, curves, profile, verdict, settings.sla_percentile, config.benchmark

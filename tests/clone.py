@@ -63,7 +63,7 @@ class Clone:
         config.write_text(
             config.read_text().replace("  - _self_\n", "  - _self_\n  - shrunken: tiny\n")
         )
-        self.run(sys.executable, "-m", "stages.core.params")
+        self.run(sys.executable, "-m", "stages.tools.params")
         self.commit("The defaults, shrunken")
 
     def commit(self, message: str) -> None:

@@ -14,9 +14,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from stages.core.app import CONF
-from stages.core.config import parse
-from stages.core.layout import VARIANTS
+from stages.core.launch.command import CONF
+from stages.core.launch.parse import parse
+from stages.core.launch.paths import VARIANTS
 
 # Toy models are too small for two threads to help, and two suffer when another process is busy.
 torch.set_num_threads(1)

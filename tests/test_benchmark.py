@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from stages.benchmark import Config, measure, request_cells, sweep_cells
-from stages.core.config import parse
-from stages.core.errors import InputError
-from stages.core.layout import BENCHMARK, CONTROL, VARIANTS
-from stages.core.settings import BenchmarkConfig
-from stages.core.statistics import speedup, summarise
-from stages.core.worker import Answer, Request
+from stages.core.launch.errors import InputError
+from stages.core.launch.parse import parse
+from stages.core.launch.paths import BENCHMARK, CONTROL, VARIANTS
+from stages.core.launch.settings import BenchmarkConfig
+from stages.core.measuring.worker import Answer, Request
+from stages.core.reporting.latency import speedup, summarise
 from tests.conftest import composed
 
 NAMES = (*VARIANTS, CONTROL)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.core.lock import machine_lock
-from stages.core.params import write_params
-from stages.core.record import digest
+from stages.core.launch.lock import machine_lock
+from stages.tools.params import write_params
+from stages.tools.record import digest
 from tests.conftest import STEPS
 
 ROOT = Path(__file__).parents[1]
@@ -248,7 +248,7 @@ def test_dvc_has_no_stage_read_what_is_not_as_recorded(
 
 def test_an_error_in_the_code_keeps_its_traceback(workspace: Path) -> None:
     (workspace / "buggy.py").write_text(
-        "from stages.core.app import launch\n"
+        "from stages.core.launch.command import launch\n"
         "from stages.machine import Config\n"
         "launch(lambda config: config.typo, Config)\n"
     )

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from stages.core.layout import VARIANTS
+from stages.core.launch.paths import VARIANTS
 from tests.clone import Clone
 
 SMOKE = ("-S", "+experiment=smoke")

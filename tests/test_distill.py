@@ -8,9 +8,9 @@ from torch.nn import functional
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from stages import distill
-from stages.core.corpus import load_corpus
-from stages.core.layout import variant_directory
-from stages.core.training import tokenize
+from stages.core.launch.paths import variant_directory
+from stages.core.text.corpus import load_corpus
+from stages.core.training.trainer import tokenize
 from stages.distill import UNLABELLED, distillation_loss, teacher_logits, with_transfer
 
 

@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.core.corpus import load_corpus
-from stages.core.errors import InputError
-from stages.core.inference import encode, load_classifier, load_tokenizer
-from stages.core.layout import EVALUATION, VARIANTS, variant_directory
+from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
+from stages.core.launch.errors import InputError
+from stages.core.launch.paths import EVALUATION, VARIANTS, variant_directory
+from stages.core.text.corpus import load_corpus
 from tests.conftest import STEPS, make_texts
 
 

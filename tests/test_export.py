@@ -6,11 +6,17 @@ import onnx
 import pytest
 
 from stages import export
-from stages.core.corpus import load_corpus
-from stages.core.errors import InputError
-from stages.core.graph import optimize
-from stages.core.inference import Classifier, Inputs, encode, load_classifier, load_tokenizer
-from stages.core.layout import variant_directory
+from stages.core.engines.classifier import (
+    Classifier,
+    Inputs,
+    encode,
+    load_classifier,
+    load_tokenizer,
+)
+from stages.core.engines.onnx_graph import optimize
+from stages.core.launch.errors import InputError
+from stages.core.launch.paths import variant_directory
+from stages.core.text.corpus import load_corpus
 
 
 @pytest.mark.parametrize("model", ["teacher", "student"])

@@ -23,11 +23,11 @@ import pandas as pd
 import psutil
 import pytest
 
-from stages.core.errors import InputError
-from stages.core.lock import machine_lock
-from stages.core.params import write_params
-from stages.core.record import digest, recorded_outputs, recorded_stages
-from stages.verify import mismatches
+from stages.core.launch.errors import InputError
+from stages.core.launch.lock import machine_lock
+from stages.tools.params import write_params
+from stages.tools.record import digest, recorded_outputs, recorded_stages
+from stages.tools.verify import mismatches
 from tests.clone import ENVIRONMENT, Clone
 
 FAULTS = int(os.environ.get("FAULTS", "30"))

@@ -19,10 +19,10 @@ from safetensors.numpy import save_file
 from transformers import AutoTokenizer, GPT2Config, GPT2Model, ViTConfig, ViTModel
 
 from stages import fetch
-from stages.core.config import parse
-from stages.core.errors import InputError
-from stages.core.layout import CORPUS_SOURCE, ENCODER
-from stages.core.settings import PackageSource
+from stages.core.launch.errors import InputError
+from stages.core.launch.parse import parse
+from stages.core.launch.paths import CORPUS_SOURCE, ENCODER
+from stages.core.launch.settings import PackageSource
 from tests.conftest import composed, run_stage
 
 ROOT = Path(__file__).parents[1]

@@ -12,9 +12,9 @@ from torch.nn import functional
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from stages import finetune
-from stages.core.errors import InputError
-from stages.core.layout import CHECKPOINTS, ENCODER, variant_directory
-from stages.core.training import bf16_wanted, run_key
+from stages.core.launch.errors import InputError
+from stages.core.launch.paths import CHECKPOINTS, ENCODER, variant_directory
+from stages.core.training.trainer import bf16_wanted, run_key
 from stages.finetune import consistency_loss
 
 TEACHER = variant_directory("teacher_pytorch")
@@ -224,11 +224,11 @@ def test_the_divergence_of_two_answers_counts_both_ways() -> None:
 def test_bf16_follows_the_cpu(
     monkeypatch: pytest.MonkeyPatch, setting: str, supported: bool, wanted: bool
 ) -> None:
-    monkeypatch.setattr("stages.core.training.cpu_has_bf16", lambda: supported)
+    monkeypatch.setattr("stages.core.training.trainer.cpu_has_bf16", lambda: supported)
     assert bf16_wanted(setting) is wanted
 
 
 def test_bf16_is_refused_where_it_would_be_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.core.training.cpu_has_bf16", lambda: False)
+    monkeypatch.setattr("stages.core.training.trainer.cpu_has_bf16", lambda: False)
     with pytest.raises(InputError, match="no bfloat16 instructions; use auto or off"):
         bf16_wanted("on")

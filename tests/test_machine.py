@@ -2,7 +2,7 @@ import json
 import platform
 from collections.abc import Callable
 
-from stages.core.layout import MACHINE
+from stages.core.launch.paths import MACHINE
 
 
 def test_the_same_machine_is_described_alike_without_its_name(empty: Callable) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stages.core.corpus import load_corpus
-from stages.core.layout import EVALUATION, VARIANTS
+from stages.core.launch.paths import EVALUATION, VARIANTS
+from stages.core.text.corpus import load_corpus
 from stages.predict import print_text
 
 SCRIPT = Path(__file__).parents[1] / "stages" / "predict.py"

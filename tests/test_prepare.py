@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.core.corpus import load_corpus, read_table
-from stages.core.errors import InputError
-from stages.core.layout import CORPUS
+from stages.core.launch.errors import InputError
+from stages.core.launch.paths import CORPUS
+from stages.core.text.corpus import load_corpus, read_table
 from stages.prepare import PRECEDENCE, clean
 from tests.conftest import make_texts
 
@@ -204,7 +204,7 @@ def test_a_parquet_file_that_unpacks_to_too_much_is_refused(
     bomb = tmp_path / "a.parquet"
     pd.DataFrame({"text": ["x" * 100_000] * 2_000}).to_parquet(bomb)
     assert bomb.stat().st_size < 100_000
-    monkeypatch.setattr("stages.core.corpus.MAX_PARQUET_BYTES", 2**25)
+    monkeypatch.setattr("stages.core.text.corpus.MAX_PARQUET_BYTES", 2**25)
     pool, usual = pa.proxy_memory_pool(pa.system_memory_pool()), pa.default_memory_pool()
     pa.set_memory_pool(pool)
     try:

@@ -18,10 +18,10 @@ import pandas as pd
 import pytest
 
 from stages import fetch, prepare
-from stages.core.config import parse
-from stages.core.errors import InputError
-from stages.core.layout import CORPUS_SOURCE
-from stages.core.settings import DataConfig
+from stages.core.launch.errors import InputError
+from stages.core.launch.parse import parse
+from stages.core.launch.paths import CORPUS_SOURCE
+from stages.core.launch.settings import DataConfig
 from tests.conftest import composed
 
 FORMATS = ("csv", "tsv", "txt", "jsonl", "parquet")

@@ -4,8 +4,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stages.core.layout import VARIANTS
-from stages.core.results import bottleneck
+from stages.core.launch.paths import VARIANTS
+from stages.core.reporting.results import bottleneck
 from stages.profiling import KINDS
 
 

@@ -7,9 +7,9 @@ from optimum.onnxruntime import ORTModelForSequenceClassification
 from transformers import AutoTokenizer, pipeline
 
 from stages import quantize
-from stages.core.corpus import load_corpus
-from stages.core.errors import InputError
-from stages.core.layout import variant_directory
+from stages.core.launch.errors import InputError
+from stages.core.launch.paths import variant_directory
+from stages.core.text.corpus import load_corpus
 
 INT8 = variant_directory("teacher_int8")
 ATTENTIONS = 3  # a layer's queries, keys and values are made in its fused attention

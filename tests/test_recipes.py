@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stages.verify import flat
+from stages.tools.verify import flat
 from tests.clone import ROOT, Clone, stages
 from tests.conftest import make_texts
 

@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import ModelCard
 from transformers import AutoConfig, pipeline
 
-from stages.core.layout import RELEASE, variant_directory
+from stages.core.launch.paths import RELEASE, variant_directory
 
 
 def card() -> ModelCard:

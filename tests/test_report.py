@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from stages.core.errors import InputError
-from stages.core.layout import BENCHMARK, CONTROL, EVALUATION, VARIANTS
-from stages.core.results import load_predictions
+from stages.core.launch.errors import InputError
+from stages.core.launch.paths import BENCHMARK, CONTROL, EVALUATION, VARIANTS
+from stages.core.reporting.results import load_predictions
 
 POST = [
     "| BERT-base (post) | 110M | 92.3% | 198ms |",

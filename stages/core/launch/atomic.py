@@ -1,0 +1,58 @@
+"""Outputs that are written whole or not at all.
+
+What is being written lies beside its place as `.<name>.….partial`, which DVC ignores and the next
+attempt removes.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """Yield a private directory that becomes `path`, replacing it, when the block succeeds."""
+    with _partial(path) as partial:
+        yield partial
+        partial.chmod(0o755)
+        if path.exists():
+            shutil.rmtree(path)
+        partial.rename(path)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a private file name that becomes `path`, replacing it, when the block succeeds."""
+    with _partial(path) as partial:
+        yield partial / path.name
+        (partial / path.name).replace(path)
+
+
+@contextmanager
+def _partial(path: Path) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{path.name}.*.partial"):
+        shutil.rmtree(leftover)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    try:
+        yield partial
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a failed write doesn't say of what
+        raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` in UTF-8."""
+    with atomic_file(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` to `path` as indented JSON."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

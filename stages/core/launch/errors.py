@@ -1,0 +1,68 @@
+"""Errors that a user can mend, and how."""
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def printable(text: str) -> str:
+    """Return a text on one line, with nothing in it that a terminal would obey."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+class InputError(Exception):
+    """Bad input: the message, one printable line, names the thing, its value and the remedy."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+def is_disk_error(error: BaseException) -> bool:
+    """Tell whether the disk is full or forbids something, whatever a library makes of it."""
+    return getattr(error, "errno", None) in (*FULL, *FORBIDDEN)
+
+
+def user_hint(error: Exception) -> str | None:
+    """Return what went wrong, where, and the remedy; None if only the code's author can mend it."""
+    match error:
+        case InputError():
+            return str(error)
+        case FileNotFoundError() if Path(error.filename or str(error)).parts[:1] in (
+            ("data",),
+            ("reports",),
+        ):
+            return f"no {error.filename or error}; make it with: dvc repro"
+        case FileNotFoundError() if "temporary directory" in str(error):
+            return f"{error.strerror}; free some space there, then run dvc repro again"
+        case OSError():  # a copy names its source first
+            number, where = error.errno, error.filename2 or error.filename or "its output"
+        case _:  # libraries in Rust raise errors of their own: `… (os error 28)`
+            found = re.search(r"\(os error (\d+)\)", str(error))
+            number, where = int(found[1]) if found else None, "its output"
+    if number in FULL:
+        return f"{where}: {os.strerror(number)}; free some space, then run dvc repro again"
+    if number in FORBIDDEN:
+        return (
+            f"{where}: {os.strerror(number)}; allow this user to use it, then run dvc repro again"
+        )
+    return None
+
+
+@contextmanager
+def readable(file: Path) -> Iterator[Path]:
+    """Raise InputError, which names the file, for whatever a library says of one it can't read."""
+    try:
+        yield file
+    except Exception as error:  # every library has its own, and tokenizers none narrower
+        if is_disk_error(error) or isinstance(error, MemoryError):
+            raise
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise InputError(
+            f"{file} is damaged ({reason}); remove {file.parent}, then run dvc repro"
+        ) from error

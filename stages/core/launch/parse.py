@@ -1,0 +1,71 @@
+"""Reading settings: from a composed config to a validated dataclass."""
+
+import json
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import (
+    InterpolationToMissingValueError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from stages.core.launch.errors import InputError
+
+STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+T = TypeVar("T")
+
+
+def parse(config: DictConfig, schema: type[T]) -> T:
+    """Return the sections of `config` that `schema` has as fields, as a validated `schema`.
+
+    Raises:
+        InputError: names each offending key, its value and what is allowed.
+    """
+    fields = schema.__dataclass_fields__  # type: ignore[attr-defined]
+    try:
+        values = {name: _resolved(config[name]) for name in fields if name in config}
+    except MissingMandatoryValue as error:
+        raise InputError(_not_set(str(error.full_key))) from error
+    except InterpolationToMissingValueError as error:
+        key = str(error).split("Missing mandatory value: ")[1].split()[0]
+        raise InputError(_not_set(key)) from error
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{error.full_key} can't be resolved ({reason})") from error
+    try:
+        # What JSON lacks, such as bytes, becomes an object, which no setting is.
+        document = json.dumps(values, default=lambda value: {type(value).__name__: str(value)})
+        return TypeAdapter(schema).validate_json(document)
+    except ValidationError as error:
+        problems = [_describe(problem) for problem in error.errors(include_url=False)]
+        raise InputError("; ".join(problems)) from error
+    except (TypeError, ValueError) as error:  # a key or a number that JSON can't hold
+        raise InputError(f"the settings can't be written as JSON ({error})") from error
+
+
+def _resolved(section: Any) -> Any:
+    if not OmegaConf.is_config(section):
+        return section
+    return OmegaConf.to_container(section, resolve=True, throw_on_missing=True)
+
+
+def _not_set(key: str) -> str:
+    return f"{key} is not set; add {key}=… to the command"
+
+
+def _describe(problem: Any) -> str:
+    path, message = problem["loc"], problem["msg"].removeprefix("Value error, ")
+    # A source's kind is part of pydantic's location, but not of the key.
+    parts = [str(part) for i, part in enumerate(path) if i == 0 or path[i - 1] != "source"]
+    key = ".".join(parts)
+    if problem["type"] == "json_invalid":
+        return f"the settings hold what is no Unicode text ({message})"
+    if problem["type"] == "missing":
+        return _not_set(key)
+    if problem["type"] == "unexpected_keyword_argument":
+        return f"{key} is not a known setting"
+    if isinstance(problem["input"], str | int | float | list | None):
+        return f"{key} = {problem['input']!r:.100}: {message}"
+    return f"{key}: {message}"  # of a whole section

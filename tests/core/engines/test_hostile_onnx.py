@@ -1,0 +1,100 @@
+"""What ONNX files may read: `open_session` and `quantize` on files that name other files."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from stages.core.engines.classifier import open_session
+from stages.core.launch.errors import InputError
+from stages.core.launch.paths import variant_directory
+
+SECRET = np.arange(64, dtype=np.float32).reshape(8, 8)
+
+
+def make_model(file: Path, location: str, offset: str = "0", length: str = "256") -> None:
+    """Write a product of x and weights that lie at `location`."""
+    weights = TensorProto(
+        name="w", data_type=TensorProto.FLOAT, dims=[8, 8], data_location=TensorProto.EXTERNAL
+    )
+    for key, value in ("location", location), ("offset", offset), ("length", length):
+        weights.external_data.add(key=key, value=value)
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 8]) for name in "xy")
+    product = helper.make_node("MatMul", ["x", "w"], ["y"], name="product")
+    graph = helper.make_graph([product], "graph", [x], [y], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    file.write_bytes(model.SerializeToString())
+
+
+@pytest.fixture
+def model(empty: Callable, tmp_path: Path) -> Path:
+    """Return where the teacher's ONNX file belongs, with weights beside it and outside."""
+    directory = variant_directory("teacher_onnx")
+    directory.mkdir(parents=True)
+    for path in (tmp_path / "secret.bin", directory.parent / "secret.bin", directory / "w.bin"):
+        path.write_bytes(SECRET.tobytes())
+    (directory / "link.bin").symlink_to(tmp_path / "secret.bin")
+    (directory / "up").symlink_to(tmp_path)
+    os.mkfifo(directory / "pipe")
+    return directory / "model.onnx"
+
+
+OUTSIDE = ["../secret.bin", "x/../../secret.bin", "link.bin", "up/secret.bin", "/etc/passwd"]
+OUTSIDE += ["../" * 30 + "etc/passwd", "{tmp}/secret.bin", "file:///etc/passwd", "gone.bin", ""]
+OUTSIDE += ["pipe", "/dev/zero", "x" * 5000]
+
+
+def test_weights_beside_the_model_are_read(model: Path) -> None:
+    make_model(model, "w.bin")
+    (answer,) = open_session(model, 1).run(None, {"x": np.ones((1, 8), np.float32)})
+    np.testing.assert_array_equal(answer, SECRET.sum(axis=0, keepdims=True))
+
+
+@pytest.mark.parametrize("location", OUTSIDE)
+def test_weights_anywhere_else_are_refused(
+    model: Path, tmp_path: Path, empty: Callable, location: str
+) -> None:
+    make_model(model, location.format(tmp=tmp_path))
+    with pytest.raises(InputError, match=r"is damaged .*ONNXRuntimeError"):
+        open_session(model, 1)
+    with pytest.raises(
+        InputError, match=r"model.onnx is damaged .*; remove .*, then run dvc repro"
+    ):
+        empty("quantize", "quantize.model=teacher")
+    assert not variant_directory("teacher_int8").exists()
+
+
+@pytest.mark.parametrize(
+    ("offset", "length"),
+    [("abc", "256"), ("-1", "256"), (str(2**62), "256"), ("0", "-1"), ("0", str(2**62))],
+)
+def test_weights_at_no_place_are_one_message(
+    model: Path, empty: Callable, offset: str, length: str
+) -> None:
+    make_model(model, "w.bin", offset, length)
+    with pytest.raises(InputError, match=r"is damaged"):
+        open_session(model, 1)
+    with pytest.raises(InputError, match=r"is damaged"):
+        empty("quantize", "quantize.model=teacher")
+
+
+@pytest.mark.parametrize("content", [b"\xff" * 100, b"no model at all"])
+def test_a_damaged_model_is_one_message(model: Path, empty: Callable, content: bytes) -> None:
+    model.write_bytes(content)
+    with pytest.raises(InputError, match=r"model.onnx is damaged"):
+        empty("quantize", "quantize.model=teacher")
+
+
+def test_what_is_quantized_holds_its_weights_itself(model: Path, empty: Callable) -> None:
+    make_model(model, "w.bin")
+    for name in ("link.bin", "up", "pipe"):
+        (model.parent / name).unlink()
+    empty("quantize", "quantize.model=teacher")
+    quantized = variant_directory("teacher_int8") / "model.onnx"
+    tensors = onnx.load(quantized, load_external_data=False).graph.initializer
+    assert tensors
+    assert not any(tensor.external_data for tensor in tensors)

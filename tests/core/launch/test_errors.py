@@ -1,0 +1,71 @@
+import errno
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
+
+from stages.core.launch.errors import InputError, readable, user_hint
+
+
+@contextmanager
+def little_room() -> Iterator[None]:
+    """Let no file grow beyond a kibibyte: not as a fixture, because pytest's own log may have."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_is_known_from_a_library_in_rust_too(tmp_path: Path) -> None:
+    with pytest.raises(SafetensorError) as raised, little_room():
+        save_file({"weights": np.zeros(1000)}, tmp_path / "model.safetensors")
+    reason = "its output: File too large; free some space, then run dvc repro again"
+    assert user_hint(raised.value) == reason
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (InputError("no such thing"), "no such thing"),
+        (
+            OSError(errno.EROFS, "Read-only file system", "data/corpus"),
+            "data/corpus: Read-only file system; allow this user to use it, then run dvc repro "
+            "again",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "source", None, "copy"),
+            "copy: No space",
+        ),
+        (FileNotFoundError(errno.ENOENT, "No such file", "data/x"), "no data/x; make it with: dvc"),
+    ],
+)
+def test_what_a_user_can_mend_names_the_remedy(error: Exception, reason: str) -> None:
+    assert (user_hint(error) or "").startswith(reason)
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), FileNotFoundError("conf/x"), ValueError("data")])
+def test_what_only_code_can_mend_has_none(error: Exception) -> None:
+    assert user_hint(error) is None
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(errno.EACCES, "Permission denied"), MemoryError()]
+)
+def test_what_is_no_damage_is_not_called_so(error: Exception) -> None:
+    with pytest.raises(type(error)), readable(Path("model.onnx")):
+        raise error
+
+
+def test_damage_is_named_with_its_remedy() -> None:
+    with (
+        pytest.raises(InputError, match=r"a/b is damaged \(odd\); remove a, then run dvc repro"),
+        readable(Path("a/b")),
+    ):
+        raise ValueError("odd\nindeed")

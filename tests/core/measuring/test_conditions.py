@@ -1,0 +1,49 @@
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stages.core.measuring.conditions import Clocks, commit, conditions
+
+BEFORE = Clocks(available=100, busy=50, stolen=0, ours=10, throttled=0)
+
+
+def test_what_was_neither_ours_nor_idle_is_others() -> None:
+    after = replace(BEFORE, available=300, busy=150, ours=60, stolen=20, throttled=3)
+    found = conditions(BEFORE, after)
+    assert found["others_share"] == (100 - 50) / 200
+    assert found["stolen_share"] == 20 / 200
+    assert found["throttled_periods"] == 3
+
+
+def test_the_clocks_go_on_and_know_ours_from_others() -> None:
+    before = Clocks.read([])
+    started = os.times()
+    while os.times().user - started.user < 0.2:
+        pass
+    after = Clocks.read([])
+    assert 0.2 <= round(after.ours - before.ours, 2) < 1
+    assert after.available > before.available
+    assert set(conditions(before, after)) >= {"others_share", "governor", "cpu_quota"}
+
+
+def test_the_commit_is_marked_when_code_or_settings_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert commit() is None
+    for word in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{word}_NAME", "test")
+        monkeypatch.setenv(f"GIT_{word}_EMAIL", "test@example.org")
+    params = tmp_path / "params.yaml"
+    params.write_text("seed: 1\n")
+    for command in ("init --quiet", "add --all", "commit --quiet --message first"):
+        subprocess.run(["git", *command.split()], check=True)
+    (tmp_path / "dvc.lock").write_text("an output\n")
+    clean = commit()
+    assert clean
+    assert "changes" not in clean
+    params.write_text("seed: 2\n")
+    assert commit() == f"{clean}, with changes"

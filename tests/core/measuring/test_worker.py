@@ -1,0 +1,84 @@
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from stages.core.launch.errors import InputError
+from stages.core.measuring.worker import Worker, rest, timed
+
+REQUEST = {
+    "batches": [["good film"], ["a very bad plot", "a"]],
+    "tokens": 0,
+    "quantity": "label",
+    "warmup": 1,
+    "seconds": 0,
+}
+
+
+def test_a_turn_goes_on_until_its_time_is_over(project: Callable) -> None:
+    with Worker("student", "student_int8", 1) as worker:
+        once = worker.ask(REQUEST)
+        longer = worker.ask(REQUEST | {"seconds": 0.05, "quantity": "model"})
+    assert len(once["ms"]) == 2
+    assert len(longer["ms"]) > 2
+    assert sum(longer["ms"]) == pytest.approx(50, rel=0.5)
+    assert once["tokens"] == 6  # with the two special ones
+    assert once["padding"] == pytest.approx(3 / (4 + 2 * 6), abs=1e-4)
+
+
+def test_texts_are_cut_where_the_request_says_and_else_where_the_model_does(
+    project: Callable,
+) -> None:
+    long = {"batches": [["good " * 60]]}
+    with Worker("teacher", "teacher_onnx", 1) as worker:
+        assert worker.ask(REQUEST | long | {"tokens": 8})["tokens"] == 8
+        assert worker.ask(REQUEST | long)["tokens"] == 32
+
+
+def test_what_could_not_be_loaded_is_named(empty: Callable, capfd: pytest.CaptureFixture) -> None:
+    with pytest.raises(InputError, match="serves student died"):
+        Worker("student", "student_int8", 1)
+    errors = capfd.readouterr().err
+    assert "worker: no model in data/models/student/int8" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_worker_that_dies_between_two_requests_is_named(project: Callable) -> None:
+    with Worker("student", "student_int8", 1) as worker:
+        worker.process.kill()
+        worker.process.wait()
+        with pytest.raises(InputError, match="serves student died"):
+            worker.ask(REQUEST)
+
+
+def test_a_worker_ends_when_nobody_can_ask_any_more(project: Callable) -> None:
+    with Worker("student", "student_int8", 1) as worker:
+        assert worker.process.stdin
+        worker.process.stdin.close()
+        assert worker.process.wait(timeout=10) == 0
+
+
+def test_calls_are_repeated_as_a_whole() -> None:
+    called: list[str] = []
+    taken = timed([lambda: called.append("a"), lambda: called.append("b")], warmup=3, seconds=0.001)
+    assert called[:5] == ["a", "b", "a", "a", "b"]
+    assert len(taken) == len(called) - 3
+    assert len(taken) % 2 == 0
+
+
+def test_threads_that_never_rest_are_an_error() -> None:
+    end = threading.Event()
+
+    def spin() -> None:
+        while not end.is_set():
+            pass
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    try:
+        with pytest.raises(InputError, match="threads are busy 2 s after the last call"):
+            rest()
+    finally:
+        end.set()
+        thread.join()
+    rest()
