@@ -1,0 +1,1 @@
+"""Variants, and the engines that serve them: one module an engine."""

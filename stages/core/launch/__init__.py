@@ -1,0 +1,1 @@
+"""The frame of a command: settings and their parsing, errors, atomic files, paths, the lock."""

@@ -1,0 +1,1 @@
+"""Measuring: workers, rounds, and what else the machine was doing."""

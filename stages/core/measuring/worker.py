@@ -1,8 +1,8 @@
 """The process that serves one variant to the benchmark, and the benchmark's end of its pipes.
 
-`python -m stages.core.measuring.worker <directory> <threads>` reads one request a line from standard input
-and answers each with one line on standard output, both JSON, until the input ends. It imports
-little, so that its peak memory is the variant's.
+`python -m stages.core.measuring.worker <directory> <threads>` reads one request a line from
+standard input and answers each with one line on standard output, both JSON, until the input ends.
+It imports little, so that its peak memory is the variant's.
 """
 
 import gc

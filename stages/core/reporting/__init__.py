@@ -1,0 +1,1 @@
+"""What was measured, as statistics, a verdict, tables, figures and pages."""

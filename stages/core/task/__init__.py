@@ -1,0 +1,1 @@
+"""The task, single-label classification: all that another kind of head would change."""

@@ -1,0 +1,1 @@
+"""Texts and labels: archives, table readers, labels, and the prepared corpus."""

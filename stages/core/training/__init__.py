@@ -1,0 +1,1 @@
+"""Training: checkpoints from elsewhere, the student, the trainer, averaging and resuming."""
