@@ -1,8 +1,4 @@
-"""Where everything lies, relative to the project's root, and what a variant is called.
-
-A variant is a model (teacher, student) in a form (pytorch, onnx, int8); its directory is complete:
-config, tokenizer and weights.
-"""
+"""Where everything is, relative to the project's root."""
 
 import errno
 import os
@@ -20,11 +16,7 @@ BENCHMARK = Path("data/benchmark")
 RELEASE = Path("data/release")
 REPORTS = Path("reports")
 MACHINE = REPORTS / "machine.json"
-
-VARIANTS = tuple(
-    f"{model}_{form}" for model in ("teacher", "student") for form in ("pytorch", "onnx", "int8")
-)
-CONTROL = "control"  # the name under which the benchmark measures one variant a second time
+METRICS = REPORTS / "evaluation"  # one file a variant
 
 
 def check_root() -> None:
@@ -38,14 +30,3 @@ def existing(path: Path) -> Path:
     if not path.exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     return path
-
-
-def spoken(variant: str) -> str:
-    """Return what people call a variant: `student int8`."""
-    return variant.replace("_", " ")
-
-
-def variant_directory(variant: str) -> Path:
-    """Return the directory of a variant such as `student_int8`."""
-    model, form = variant.split("_")
-    return MODELS / model / form
