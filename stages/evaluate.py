@@ -1,4 +1,4 @@
-"""Let one variant classify the validation and test texts, as they would be served."""
+"""Classify the validation and test texts with one variant, as they would be served."""
 
 import numpy as np
 import pandas as pd
@@ -6,11 +6,14 @@ from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
-from stages.core.launch.atomic import atomic_directory
+from stages.core.engines.variant import Variant
+from stages.core.launch.atomic import atomic_directory, write_json
 from stages.core.launch.command import launch
 from stages.core.launch.parse import STRICT
-from stages.core.launch.paths import EVALUATION, variant_directory
-from stages.core.launch.settings import EvaluateConfig
+from stages.core.launch.paths import EVALUATION, METRICS
+from stages.core.launch.settings import RunConfig
+from stages.core.task.decoding import predicted
+from stages.core.task.metrics import scores
 from stages.core.text.corpus import label_names, load_corpus
 
 
@@ -18,37 +21,37 @@ from stages.core.text.corpus import label_names, load_corpus
 class Config:
     """Settings of this stage."""
 
-    evaluate: EvaluateConfig
+    run: RunConfig
 
 
 def run(config: Config) -> str:
-    """Write data/evaluation/<variant>/predictions.parquet: split, label, predicted, logit_<class>.
+    """Write a variant's predictions.parquet: split, text, label, predicted, logit_<class>.
+
+    Its scores are DVC metrics: reports/evaluation/<variant>.json, by split and metric.
 
     Every text is a request of its own, without padding: dynamic INT8 gives other logits in a batch
     (microsoft/onnxruntime#10111).
     """
-    variant = config.evaluate.variant
-    directory = variant_directory(variant)
-    classifier = load_classifier(directory)
-    tokenizer = load_tokenizer(directory)
+    variant = Variant(config.run.required("model"), config.run.required("form"))
+    classifier = load_classifier(variant.directory)
+    tokenizer = load_tokenizer(variant.directory)
     corpus = load_corpus()
-    tables = []
+    tables, metrics = [], {}
     for split in ("validation", "test"):
-        texts = tqdm(
-            corpus[split]["text"][:], desc=f"{variant}, {split}", unit="text", disable=None
-        )
-        logits = np.concatenate([classifier.logits(encode(tokenizer, [text])) for text in texts])
+        texts, labels = corpus[split]["text"][:], np.array(corpus[split]["label"][:])
+        progress = tqdm(texts, desc=f"{variant.name}, {split}", unit="text", disable=None)
+        logits = np.concatenate([classifier.logits(encode(tokenizer, [text])) for text in progress])
+        metrics[split] = {name: round(score, 4) for name, score in scores(labels, logits).items()}
         table = pd.DataFrame(logits, columns=label_names(corpus)).add_prefix("logit_")
-        table.insert(0, "split", split)
-        table.insert(1, "label", corpus[split]["label"][:])
-        table.insert(2, "predicted", logits.argmax(axis=1))
-        tables.append(table)
-    predictions = pd.concat(tables, ignore_index=True)
-    with atomic_directory(EVALUATION / variant) as target:
-        predictions.to_parquet(target / "predictions.parquet", index=False)
-    right = predictions["predicted"] == predictions["label"]
-    accuracy = right.groupby(predictions["split"]).mean()
-    return f"{EVALUATION / variant} with a test accuracy of {accuracy['test']:.4f}"
+        facts = {"split": split, "text": texts, "label": labels, "predicted": predicted(logits)}
+        tables.append(pd.concat([pd.DataFrame(facts), table], axis=1))
+    target = EVALUATION / variant.name
+    with atomic_directory(target) as directory:
+        pd.concat(tables, ignore_index=True).to_parquet(
+            directory / "predictions.parquet", index=False
+        )
+    write_json(METRICS / f"{variant.name}.json", metrics)
+    return f"{target} with a test accuracy of {metrics['test']['accuracy']:.4f}"
 
 
 if __name__ == "__main__":

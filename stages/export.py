@@ -1,4 +1,6 @@
-"""Export a checkpoint to ONNX and hold it against PyTorch."""
+"""Export a checkpoint to ONNX and check that its logits match PyTorch's."""
+
+from dataclasses import replace
 
 import numpy as np
 from optimum.exporters.onnx import main_export
@@ -7,12 +9,13 @@ from tokenizers import Tokenizer
 
 from stages.core.engines.classifier import Classifier, encode, load_classifier, load_tokenizer
 from stages.core.engines.onnx_graph import optimize
+from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError, is_disk_error
 from stages.core.launch.parse import STRICT
-from stages.core.launch.paths import existing, variant_directory
-from stages.core.launch.settings import ExportConfig
+from stages.core.launch.paths import existing
+from stages.core.launch.settings import ExportConfig, RunConfig
 from stages.core.text.corpus import load_corpus
 
 BATCH_SIZES = (1, 3, 8)
@@ -22,6 +25,7 @@ BATCH_SIZES = (1, 3, 8)
 class Config:
     """Settings of this stage."""
 
+    run: RunConfig
     export: ExportConfig
 
 
@@ -31,19 +35,20 @@ def run(config: Config) -> str:
     Raises:
         InputError: they don't, or the graph can't be optimized.
     """
-    settings = config.export
-    checkpoint = existing(variant_directory(f"{settings.model}_pytorch"))
-    target = variant_directory(f"{settings.model}_onnx")
+    settings, model = config.export, config.run.required("model")
+    checkpoint, target = existing(Variant(model, "pytorch").directory), Variant(model, "onnx")
     texts = load_corpus()["validation"]["text"][:]
     tokenizer, pytorch = load_tokenizer(checkpoint), load_classifier(checkpoint)
     remedy = "; use export.optimize=false" if settings.optimize else ""
-    with atomic_directory(target) as directory:
+    with atomic_directory(target.directory) as directory:
         main_export(
             model_name_or_path=str(checkpoint),
             output=directory,
             task="text-classification",
             do_validation=False,  # ours is stricter: real sentences, several lengths and batches
         )
+        manifest = Manifest.read(checkpoint)
+        replace(manifest, engine="onnxruntime", title="ONNX").write(directory)
         try:
             done = optimize(directory / "model.onnx") if settings.optimize else "not optimized"
             difference = largest_difference(tokenizer, pytorch, load_classifier(directory), texts)
@@ -52,14 +57,14 @@ def run(config: Config) -> str:
                 raise
             reason = (str(error.__cause__ or error) or repr(error)).splitlines()[0]
             raise InputError(
-                f"the {settings.model}'s graph can't be optimized ({reason}){remedy}"
+                f"the {model}'s graph can't be optimized ({reason}){remedy}"
             ) from error
         if not difference <= settings.tolerance:
             raise InputError(
-                f"the {settings.model}'s ONNX logits ({done}) differ from PyTorch's by "
+                f"the {model}'s ONNX logits ({done}) differ from PyTorch's by "
                 f"{difference:.1e}, more than export.tolerance = {settings.tolerance:.0e}{remedy}"
             )
-    return f"{target}, {done}, within {difference:.1e} of PyTorch's logits"
+    return f"{target.directory}, {done}, within {difference:.1e} of PyTorch's logits"
 
 
 def largest_difference(
@@ -67,7 +72,7 @@ def largest_difference(
 ) -> float:
     """Return the largest difference between the logits of a checkpoint and of its export.
 
-    Takes, for every batch size, the shortest, the median and the longest of `texts`, and one of
+    For every batch size, compares the shortest, the median and the longest of `texts`, and one of
     each as a batch, which is mostly padding.
     """
     texts = sorted(texts, key=len)

@@ -8,28 +8,34 @@ import cpuinfo
 import psutil
 from pydantic.dataclasses import dataclass
 
+from stages.core.engines import load_engine
 from stages.core.launch.atomic import write_json
 from stages.core.launch.command import launch
 from stages.core.launch.parse import STRICT
 from stages.core.launch.paths import MACHINE
+from stages.core.launch.settings import Quantizations
 
-# Of the instruction sets, those that decide how fast a matrix product is.
+# The instruction sets that decide how fast a matrix product is.
 INSTRUCTION_SETS = (
     *("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
     *("asimd", "asimddp", "i8mm", "bf16", "sve"),
 )
-PACKAGES = ("torch", "transformers", "tokenizers", "onnxruntime", "onnx", "optimum-onnx", "numpy")
+PACKAGES = ("tokenizers", "numpy")  # and those of every engine in use
 
 
 @dataclass(config=STRICT)
 class Config:
-    """This stage has no settings."""
+    """Settings of this stage."""
+
+    quantize: Quantizations
 
 
-def run(_: Config) -> str:
+def run(config: Config) -> str:
     """Write reports/machine.json: no clock and no host name, so it changes with the machine."""
     cpu = cpuinfo.get_cpu_info()
     flags = set(cpu.get("flags", ()))
+    engines = ["pytorch", "onnxruntime", *(each.engine for each in config.quantize.values())]
+    used = [*(name for each in engines for name in load_engine(each).PACKAGES), *PACKAGES]
     machine = {
         "cpu": cpu.get("brand_raw", platform.processor()),
         "cpu_family": cpu.get("family"),
@@ -39,7 +45,7 @@ def run(_: Config) -> str:
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {package: version(package) for package in PACKAGES},
+        "packages": {package: version(package) for package in dict.fromkeys(used)},
     }
     write_json(MACHINE, machine)
     return f"{MACHINE}: {machine['cores']} cores of {machine['cpu']}"

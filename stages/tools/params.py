@@ -1,15 +1,20 @@
-"""Composing conf/ into params.yaml, byte by byte as `dvc exp run` does."""
+"""Composing conf/ into params.yaml, byte by byte as `dvc exp run` does (`make params`)."""
 
 from pathlib import Path
 
 from dvc.utils.hydra import compose_and_dump
 
-from stages.core.launch.command import CONF
 
+def write_params(path: Path, overrides: list[str], root: Path | None = None) -> None:
+    """Write the composition of conf/ with `overrides` to `path`.
 
-def write_params(path: Path, overrides: list[str]) -> None:
-    """Write the composition of conf/ with `overrides` to `path`."""
-    compose_and_dump(str(path), str(CONF), None, "config", str(CONF.parent), overrides)
+    Args:
+        path: the file.
+        overrides: of values and groups, as Hydra reads them.
+        root: of the project; by default the current directory.
+    """
+    root = root or Path.cwd()
+    compose_and_dump(str(path), str(root / "conf"), None, "config", str(root), overrides)
 
 
 if __name__ == "__main__":

@@ -1,39 +1,40 @@
-"""Loading a variant and asking it for logits: one code for export, evaluate, benchmark and profile.
+"""A loaded variant: the same code serves it to export, evaluate, benchmark, profile and predict.
 
-As a service would, it imports a runtime only where that is used, which is half of the memory, and
+As a service would, it imports an engine only where that is used, which halves the memory, and
 encodes texts with the tokenizers library, without transformers, in a fifth of the time.
 """
 
-import inspect
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from stages.core.engines import load_engine
+from stages.core.engines.variant import MANIFEST, Manifest
 from stages.core.launch.errors import InputError, readable
 
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
-
 Inputs = dict[str, np.ndarray]  # by input name, each of shape (texts, tokens)
+Logits = Callable[[Inputs], np.ndarray]  # gives shape (texts, classes)
+Operators = list[tuple[str, int, float]]  # name, calls, milliseconds in all
+WARMUP = 5  # untimed calls before a profile
 
 
 @dataclass(frozen=True)
 class Classifier:
     """A loaded variant."""
 
-    logits: Callable[[Inputs], np.ndarray]  # gives shape (texts, classes)
+    logits: Logits
     labels: list[str]  # names of the classes
     positions: int  # the longest text that the model can read, in tokens
-    threads: int  # read back from the runtime; 0 is ONNX Runtime's own choice
+    threads: int  # read back from the engine; 0 is ONNX Runtime's own choice
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
-    """Return a variant's tokenizer: it cuts where training did and pads to the longest text.
+    """Return a variant's tokenizer: it truncates where training did and pads to the longest text.
 
     Raises:
         InputError: there is no tokenizer, or it is damaged.
@@ -42,7 +43,14 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     with readable(directory / "tokenizer.json") as file:
         tokenizer = Tokenizer.from_file(str(file))
     tokenizer.enable_truncation(settings["model_max_length"])
-    tokenizer.enable_padding()  # with any token: the attention mask hides it
+    padding = settings.get("pad_token")
+    token = padding["content"] if isinstance(padding, dict) else padding
+    number = tokenizer.token_to_id(token) if token else None
+    tokenizer.enable_padding(
+        direction=settings.get("padding_side", "right"),
+        # Where there is none, any token will do: the attention mask hides it.
+        **({"pad_id": number, "pad_token": token} if number is not None else {}),
+    )
     return tokenizer
 
 
@@ -63,17 +71,21 @@ def classify(classifier: Classifier, tokenizer: Tokenizer, texts: list[str]) -> 
 
 
 def load_classifier(directory: Path, threads: int | None = None) -> Classifier:
-    """Load a variant, whatever its form, to run on `threads` threads; None leaves the choice.
+    """Load a variant with its engine, to run on `threads` threads; None leaves the choice.
 
     Raises:
-        InputError: there is no model, or it is damaged.
+        InputError: there is no model, it is damaged, or its engine is unknown.
     """
+    manifest = Manifest.read(directory)
     config = _read_json(directory / "config.json")
-    onnx = directory / "model.onnx"
-    logits, used = _load_onnx(onnx, threads) if onnx.exists() else _load_pytorch(directory, threads)
+    try:
+        engine = load_engine(manifest.engine)
+    except ValueError as error:
+        raise InputError(f"{directory / MANIFEST}: {error}") from error
+    logits, used = engine.load(directory, threads)
     names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # transformers' own default
     labels = [names[str(number)] for number in range(len(names))]
-    return Classifier(logits, labels, config["max_position_embeddings"], used)
+    return Classifier(logits, labels, manifest.positions, used)
 
 
 def _read_json(file: Path) -> dict:
@@ -83,60 +95,8 @@ def _read_json(file: Path) -> dict:
         return json.loads(file.read_text())
 
 
-Loaded = tuple[Callable[[Inputs], np.ndarray], int]
-
-
-def _load_pytorch(directory: Path, threads: int | None) -> Loaded:
-    import torch
-    from transformers import AutoModelForSequenceClassification
-
-    if threads:
-        torch.set_num_threads(threads)
-    with readable(directory / "model.safetensors"):
-        model = AutoModelForSequenceClassification.from_pretrained(directory).eval()
-    names = inspect.signature(model.forward).parameters
-
-    @torch.no_grad()
-    def logits(inputs: Inputs) -> np.ndarray:
-        tensors = {name: torch.from_numpy(inputs[name]) for name in inputs if name in names}
-        return model(**tensors).logits.numpy()
-
-    return logits, torch.get_num_threads()
-
-
-def _load_onnx(file: Path, threads: int | None) -> Loaded:
-    session = open_session(file, threads)
-    names = [node.name for node in session.get_inputs()]
-
-    def logits(inputs: Inputs) -> np.ndarray:
-        return session.run(None, {name: inputs[name] for name in names})[0]
-
-    return logits, session.get_session_options().intra_op_num_threads
-
-
-def open_session(
-    file: Path, threads: int | None, profile: Path | None = None
-) -> "InferenceSession":
-    """Return an ONNX Runtime session as it is served.
-
-    Args:
-        file: the model.
-        threads: how many work on one operator; None leaves the choice.
-        profile: where to write a profile (to a name that begins so), if at all.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    if profile:
-        options.enable_profiling = True
-        options.profile_file_prefix = str(profile)
-    with readable(file):
-        return onnxruntime.InferenceSession(
-            file,
-            options,
-            providers=["CPUExecutionProvider"],
-            # The fusion of a sum with the normalisation after it is slower than its parts on a
-            # CPU, at equal output.
-            disabled_optimizers=["SkipLayerNormFusion"],
-        )
+def milliseconds(call: Callable[[], object]) -> float:
+    """Return how long a call takes."""
+    started = time.perf_counter_ns()
+    call()
+    return (time.perf_counter_ns() - started) / 1e6

@@ -1,16 +1,19 @@
-"""Outputs that are written whole or not at all.
+"""Atomic writes of files and directories.
 
-What is being written lies beside its place as `.<name>.….partial`, which DVC ignores and the next
-attempt removes.
+Until it is complete, an output is `.<name>.<process>.….partial` beside its place, which DVC ignores
+and the next attempt removes.
 """
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 
 @contextmanager
@@ -36,8 +39,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def _partial(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{path.name}.*.partial"):
-        shutil.rmtree(leftover)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+        process = leftover.name.removeprefix(f".{path.name}.").split(".")[0]
+        if not process.isdecimal() or not psutil.pid_exists(int(process)):
+            shutil.rmtree(leftover)
+    prefix = f".{path.name}.{os.getpid()}."
+    partial = Path(tempfile.mkdtemp(prefix=prefix, suffix=".partial", dir=path.parent))
     try:
         yield partial
     except OSError as error:

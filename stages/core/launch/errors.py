@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and how."""
+"""Errors that a user can fix, and how."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def printable(text: str) -> str:
-    """Return a text on one line, with nothing in it that a terminal would obey."""
+    """Return a text on one line, without control characters."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
@@ -24,12 +24,12 @@ class InputError(Exception):
 
 
 def is_disk_error(error: BaseException) -> bool:
-    """Tell whether the disk is full or forbids something, whatever a library makes of it."""
+    """Return whether a full or forbidding disk is the cause, whatever a library makes of it."""
     return getattr(error, "errno", None) in (*FULL, *FORBIDDEN)
 
 
 def user_hint(error: Exception) -> str | None:
-    """Return what went wrong, where, and the remedy; None if only the code's author can mend it."""
+    """Return what went wrong, where, and the remedy; None if it is a bug."""
     match error:
         case InputError():
             return str(error)
@@ -56,7 +56,7 @@ def user_hint(error: Exception) -> str | None:
 
 @contextmanager
 def readable(file: Path) -> Iterator[Path]:
-    """Raise InputError, which names the file, for whatever a library says of one it can't read."""
+    """Turn whatever a library raises over a damaged file into an InputError that names the file."""
     try:
         yield file
     except Exception as error:  # every library has its own, and tokenizers none narrower

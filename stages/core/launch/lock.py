@@ -3,29 +3,41 @@
 import fcntl
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+# Outside any workspace, because queued DVC experiments run in copies of it.
+DIRECTORY = Path(os.environ.get("BERT_LATENCY_LOCKS", "/tmp"))  # noqa: S108 opened with O_NOFOLLOW
 
 
 @contextmanager
 def machine_lock(*, alone: bool) -> Iterator[None]:
     """Hold this user's machine lock, shared or alone; wait for it if need be.
 
-    The file lies outside any workspace, because queued DVC experiments run in copies of it. The
-    kernel lets go of the lock when the process ends, however it ends.
+    Whoever wants it first takes the gate, and keeps that while waiting: so no stage that comes
+    later overtakes a measurement that waits. The kernel releases the locks of a process that ends.
     """
-    path = Path(tempfile.gettempdir()) / f"bert-latency-{os.getuid()}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    mode = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
-    try:
-        try:
-            fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
-        except BlockingIOError:
-            reason = "the other stages" if alone else "a measurement"
-            print(f"waiting for {reason} on this machine to end ({path})", file=sys.stderr)
-            fcntl.flock(descriptor, mode)
+    name = DIRECTORY / f"bert-latency-{os.getuid()}"
+    with _opened(name.with_suffix(".gate")) as gate, _opened(name.with_suffix(".lock")) as lock:
+        waiting = f"waiting for {'the other stages' if alone else 'a measurement'} on this machine"
+        _flock(gate, fcntl.LOCK_EX, waiting)
+        _flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH, waiting)
+        fcntl.flock(gate, fcntl.LOCK_UN)
         yield
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _flock(descriptor: int, mode: int, waiting: str) -> None:
+    with suppress(BlockingIOError):
+        return fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+    print(f"{waiting} to end", file=sys.stderr)
+    return fcntl.flock(descriptor, mode)

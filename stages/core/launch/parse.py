@@ -39,8 +39,7 @@ def parse(config: DictConfig, schema: type[T]) -> T:
         document = json.dumps(values, default=lambda value: {type(value).__name__: str(value)})
         return TypeAdapter(schema).validate_json(document)
     except ValidationError as error:
-        problems = [_describe(problem) for problem in error.errors(include_url=False)]
-        raise InputError("; ".join(problems)) from error
+        raise InputError(describe(error)) from error
     except (TypeError, ValueError) as error:  # a key or a number that JSON can't hold
         raise InputError(f"the settings can't be written as JSON ({error})") from error
 
@@ -53,6 +52,11 @@ def _resolved(section: Any) -> Any:
 
 def _not_set(key: str) -> str:
     return f"{key} is not set; add {key}=… to the command"
+
+
+def describe(error: ValidationError) -> str:
+    """Return what is wrong, key by key."""
+    return "; ".join(_describe(problem) for problem in error.errors(include_url=False))
 
 
 def _describe(problem: Any) -> str:
@@ -68,4 +72,4 @@ def _describe(problem: Any) -> str:
         return f"{key} is not a known setting"
     if isinstance(problem["input"], str | int | float | list | None):
         return f"{key} = {problem['input']!r:.100}: {message}"
-    return f"{key}: {message}"  # of a whole section
+    return f"{key}: {message}" if key else message  # a whole section, or all of them

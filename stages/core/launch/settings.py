@@ -1,21 +1,19 @@
-"""Every setting: its type, its range, and what must hold between settings.
+"""Every setting: its type, its range, and how settings constrain each other.
 
-Apart from the stages, whose libraries take seconds to import: so the first stage to run can refuse
-at once what a later one would.
+Apart from the stages, whose libraries take seconds to import, so that the first stage to run
+refuses at once what a later one would.
 """
 
-from contextlib import suppress
+from importlib import import_module
 from pathlib import PurePath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from pydantic import AfterValidator, Field
+from omegaconf import DictConfig
+from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from stages.core.launch.errors import InputError
-from stages.core.launch.parse import STRICT, parse
-from stages.core.launch.paths import VARIANTS
+from stages.core.launch.parse import STRICT, describe, parse
 
 
 def _printable(name: str) -> str:
@@ -37,14 +35,24 @@ Printable = Annotated[str, AfterValidator(_printable)]
 Pattern = Annotated[str, AfterValidator(_checked_pattern)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
-ModelName = Literal["teacher", "student"]
+Form = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+Forms = Annotated[list[Form], Field(min_length=1)]
 
 
 @dataclass(config=STRICT)
-class FetchConfig:
-    """What to fetch."""
+class RunConfig:
+    """What one run of a command is for; the command itself says it."""
 
-    item: Literal["encoder", "corpus"]
+    item: Literal["encoder", "corpus"] | None
+    model: Literal["teacher", "student"] | None
+    form: Text | None
+
+    def required(self, key: Literal["item", "model", "form"]) -> str:
+        """Return a value that this command can't run without."""
+        value: str | None = getattr(self, key)
+        if value is None:
+            raise InputError(f"run.{key} is not set; add run.{key}=… to the command")
+        return value
 
 
 @dataclass(config=STRICT)
@@ -120,7 +128,7 @@ class DataConfig:
     seed: Seed
 
     def __post_init__(self) -> None:
-        """Check what no single key can tell."""
+        """Cross-field checks."""
         for key in ("columns", "label_names"):
             names = getattr(self, key) or ()
             if len(set(names)) < len(names):
@@ -178,7 +186,7 @@ class StudentConfig:
     teacher_layers: list[Annotated[int, Field(ge=0)]] | None
 
     def __post_init__(self) -> None:
-        """Check what no single key can tell."""
+        """Cross-field checks."""
         if self.teacher_layers is not None and len(self.teacher_layers) != self.n_layers:
             raise ValueError(f"teacher_layers must name n_layers = {self.n_layers} layers")
 
@@ -187,27 +195,36 @@ class StudentConfig:
 class ExportConfig:
     """Settings of the export."""
 
-    model: ModelName
     optimize: bool
     tolerance: Positive
 
 
 @dataclass(config=STRICT)
-class QuantizeConfig:
-    """Settings of onnxruntime's dynamic quantization."""
+class Quantization:
+    """How one quantized form is made: by which engine, with that engine's own options."""
 
-    model: ModelName
-    per_channel: bool
-    op_types: Annotated[list[str], Field(min_length=1)] | None
-    exclude_nodes: list[str]
-    reduce_range: bool
+    engine: Text
+    title: Text
+    options: Any
 
 
-@dataclass(config=STRICT)
-class EvaluateConfig:
-    """Settings of the evaluation."""
+COMMON = {"engine", "title"}  # keys of every engine's section
 
-    variant: Literal[VARIANTS]  # type: ignore[valid-type]
+
+def _quantization(section: Any) -> Quantization:
+    if not isinstance(section, dict) or not all(section.get(key) for key in COMMON):
+        raise ValueError("a section with engine and title is needed")
+    # By name, because engines stand above settings: each brings the schema of its options.
+    engine = import_module("stages.core.engines").load_engine(section["engine"])
+    schema = TypeAdapter(dataclass(config=STRICT)(engine.Options))
+    try:
+        options = schema.validate_python({k: v for k, v in section.items() if k not in COMMON})
+        return Quantization(section["engine"], section["title"], options)
+    except ValidationError as error:
+        raise ValueError(describe(error)) from error
+
+
+Quantizations = dict[Form, Annotated[Any, PlainValidator(_quantization)]]
 
 
 @dataclass(config=STRICT)
@@ -236,7 +253,7 @@ class BenchmarkConfig:
     seconds: NonNegative
     warmup: Annotated[int, Field(ge=0)]
     post_sentence: Text
-    control: Literal[VARIANTS]  # type: ignore[valid-type]
+    control: Text
     sweep: SweepConfig
 
 
@@ -259,10 +276,9 @@ class ReportConfig:
 
 @dataclass(config=STRICT)
 class ReleaseConfig:
-    """Which variant it is."""
+    """Which variant is released: a name, or the recommended one."""
 
-    model: ModelName
-    form: Literal["pytorch", "onnx", "int8"]
+    variant: Text
 
 
 @dataclass(config=STRICT)
@@ -270,28 +286,41 @@ class Settings:
     """Every section."""
 
     seed: Seed
-    fetch: FetchConfig
+    run: RunConfig
     model: ModelConfig
     data: DataConfig
     finetune: FinetuneConfig
     distill: DistillConfig
     student: StudentConfig
-    quantize: QuantizeConfig
+    forms: Forms
     export: ExportConfig
-    evaluate: EvaluateConfig
+    quantize: Quantizations
     benchmark: BenchmarkConfig
     profile: ProfileConfig
     report: ReportConfig
     release: ReleaseConfig
 
-
-# What the command of a stage sets for its one run; any value will do.
-SELECTORS = {
-    ("fetch", "item"): "encoder",
-    ("export", "model"): "teacher",
-    ("quantize", "model"): "teacher",
-    ("evaluate", "variant"): "teacher_pytorch",
-}
+    def __post_init__(self) -> None:
+        """Check that every form is made by one stage and every variant is in one of the forms."""
+        made = {"pytorch", "onnx", *self.quantize}
+        if len(set(self.forms)) < len(self.forms):
+            raise ValueError(f"forms = {self.forms} has a name twice")
+        if "pytorch" not in self.forms:
+            raise ValueError(f"forms = {self.forms} lacks pytorch, the baseline of every speed-up")
+        for form in {*self.forms} - made:
+            raise ValueError(f"forms has {form!r}, but quantize.{form} is not set; add it")
+        for form in self.quantize.keys() - {*self.forms}:
+            raise ValueError(f"quantize.{form} is set, but forms = {self.forms} lacks it; add it")
+        names = {f"{model}_{form}" for model in ("teacher", "student") for form in self.forms}
+        for key, name, others in (
+            ("benchmark.control", self.benchmark.control, set()),
+            ("release.variant", self.release.variant, {"recommended"}),
+        ):
+            if name not in names | others:
+                known = ", ".join(sorted(names | others))
+                raise ValueError(f"{key} = {name!r} is unknown; use one of {known}")
+        if self.run.form is not None and self.run.form not in self.forms:
+            raise ValueError(f"run.form = {self.run.form!r} is not one of forms = {self.forms}")
 
 
 def check(config: DictConfig) -> None:
@@ -299,9 +328,4 @@ def check(config: DictConfig) -> None:
     unknown = [str(name) for name in config if name not in Settings.__dataclass_fields__]
     if unknown:
         raise InputError(f"{unknown[0]} is not a known setting")
-    config = config.copy()
-    for (section, name), value in SELECTORS.items():
-        with suppress(OmegaConfBaseException):  # of which parse tells
-            if OmegaConf.is_dict(config[section]) and OmegaConf.is_missing(config[section], name):
-                config[section][name] = value
     parse(config, Settings)

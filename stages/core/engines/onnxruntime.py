@@ -1,0 +1,235 @@
+"""ONNX Runtime, and its dynamic quantization."""
+
+import json
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from annotated_types import MinLen
+
+from stages.core.engines.classifier import WARMUP, Inputs, Logits, Operators
+from stages.core.launch.errors import InputError, readable
+from stages.core.launch.paths import existing
+
+if TYPE_CHECKING:
+    from onnx import GraphProto
+    from onnxruntime import InferenceSession
+
+PACKAGES = ("onnxruntime", "onnx", "optimum-onnx")
+LIBRARY = "onnx"
+EXAMPLE = """\
+import json
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+tokenizer = Tokenizer.from_file("tokenizer.json")
+tokenizer.no_padding()
+tokenizer.enable_truncation({max_length})
+session = onnxruntime.InferenceSession(
+    "model.onnx",
+    providers=["CPUExecutionProvider"],
+    disabled_optimizers=["SkipLayerNormFusion"],  # slower than its parts on a CPU
+)
+labels = json.load(open("config.json"))["id2label"]
+
+encoding = tokenizer.encode("A lovely film.")
+values = {{
+    "input_ids": encoding.ids,
+    "attention_mask": encoding.attention_mask,
+    "token_type_ids": encoding.type_ids,
+}}
+inputs = {{node.name: np.array([values[node.name]]) for node in session.get_inputs()}}
+print(labels[str(session.run(None, inputs)[0].argmax())])"""
+KIND_OF = {
+    "Gather of rows": "embedding",
+    **dict.fromkeys(("MatMul", "Gemm", "FusedMatMul", "FusedGemm"), "matrix products"),
+    **dict.fromkeys(("MatMulInteger", "MatMulIntegerToFloat"), "matrix products"),
+    "DynamicQuantizeMatMul": "matrix products",
+    **dict.fromkeys(
+        ("DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear"), "quantize/dequantize"
+    ),
+    # A fused attention contains the products that make its queries, keys and values.
+    **dict.fromkeys(("Attention", "QAttention", "MultiHeadAttention"), "attention"),
+    **dict.fromkeys(("Softmax", "work on heads"), "attention"),
+    "LayerNormalization": "normalisation",
+    **dict.fromkeys(("Gelu", "BiasGelu", "FastGelu", "QuickGelu"), "activation"),
+    **dict.fromkeys(("Erf", "Tanh", "Relu"), "activation"),
+    "Add": "addition",
+}
+# Operators that hold products with weights, and the type as which each is quantized.
+PRODUCTS = {"MatMul": "MatMul", "Gemm": "MatMul", "Attention": "Attention"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of onnxruntime's quantize_dynamic."""
+
+    per_channel: bool
+    op_types: Annotated[list[str], MinLen(1)] | None
+    exclude_nodes: list[str]
+    reduce_range: bool
+
+
+def load(directory: Path, threads: int | None) -> tuple[Logits, int]:
+    """Return what gives the logits, and how many threads it uses; None leaves the choice (0)."""
+    session = open_session(directory / "model.onnx", threads)
+    names = [node.name for node in session.get_inputs()]
+
+    def logits(inputs: Inputs) -> np.ndarray:
+        return session.run(None, {name: inputs[name] for name in names})[0]
+
+    return logits, session.get_session_options().intra_op_num_threads
+
+
+def open_session(
+    file: Path, threads: int | None, profile: Path | None = None
+) -> "InferenceSession":
+    """Return a session as it is served.
+
+    Args:
+        file: the model.
+        threads: of one operator; None leaves the choice.
+        profile: the beginning of the name of a profile to write, if any.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    if profile:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+    with readable(file):
+        return onnxruntime.InferenceSession(
+            file,
+            options,
+            providers=["CPUExecutionProvider"],
+            # The fusion of a sum with the normalisation after it is slower than its parts on a
+            # CPU, at equal output.
+            disabled_optimizers=["SkipLayerNormFusion"],
+        )
+
+
+def profile(directory: Path, inputs: list[Inputs], threads: int) -> tuple[Operators, float]:
+    """Return the operators and the milliseconds of all calls.
+
+    A Gather from a table is an embedding, any other computes shapes; an operator on four dimensions
+    (text, head, token, token or feature) belongs to the attention.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        session = open_session(directory / "model.onnx", threads, Path(scratch) / "profile")
+        names = [node.name for node in session.get_inputs()]
+        for encoded in [*inputs[:WARMUP], *inputs]:
+            session.run(None, {name: encoded[name] for name in names})
+        events = json.loads(Path(session.end_profiling()).read_text())
+    runs = [event for event in events if event["name"] == "model_run"]
+    if len(runs) < len(inputs[:WARMUP]) + len(inputs):  # it keeps a million events
+        raise InputError(
+            f"profile.texts = {len(inputs)}, of which ONNX Runtime recorded {len(runs)}; use fewer"
+        )
+    runs = runs[-len(inputs) :]
+    operators: dict[str, list[float]] = defaultdict(list)
+    for event in events:
+        if event["cat"] == "Node" and event["ts"] >= runs[0]["ts"]:
+            operators[_operator(event["args"])].append(event["dur"] / 1e3)
+    rows = [(name, len(taken), sum(taken)) for name, taken in operators.items()]
+    return rows, sum(run["dur"] for run in runs) / 1e3
+
+
+def _operator(node: dict) -> str:
+    operator, types = node["op_name"], node["input_type_shape"]
+    shape = next(iter(types[0].values())) if types else []
+    if operator == "Gather" and len(shape) == 2:
+        return "Gather of rows"
+    return "work on heads" if len(shape) == 4 else operator
+
+
+def quantize(source: Path, target: Path, options: Options) -> str:
+    """Quantize weights to INT8, and activations at run time.
+
+    Raises:
+        InputError: an option names what the graph lacks, or a product stays in fp32.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    model = existing(source / "model.onnx")
+    with readable(model):  # onnx itself refuses weights outside the model's directory
+        graph = onnx.load(model).graph
+    check_types(graph, options.op_types)
+    excluded = matching(graph, options.exclude_nodes)
+    expected = products_to_quantize(graph, options.op_types, excluded)
+    quantize_dynamic(
+        model_input=model,
+        model_output=target / "model.onnx",
+        weight_type=QuantType.QInt8,
+        per_channel=options.per_channel,
+        reduce_range=options.reduce_range,
+        op_types_to_quantize=options.op_types,
+        # onnxruntime first turns a Gemm into a MatMul of this name and an Add.
+        nodes_to_exclude=[*excluded, *(f"{name}_MatMul" for name in excluded)],
+        # ONNX can't infer the output types of a fused attention, which is not its own operator.
+        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+    )
+    found = integer_products(target / "model.onnx")
+    if found != expected:
+        raise InputError(
+            f"{found} products and attentions of {model} became integer ones, expected were "
+            f"{expected}; check op_types and exclude_nodes"
+        )
+    size = (target / "model.onnx").stat().st_size / model.stat().st_size
+    return f"{found} integer products and attentions, {size:.0%} of the size"
+
+
+def check_types(graph: "GraphProto", op_types: list[str] | None) -> None:
+    """Raise InputError if an operator type to quantize is not in the model."""
+    from onnxruntime.quantization.registry import IntegerOpsRegistry
+
+    known = {node.op_type for node in graph.node} & set(IntegerOpsRegistry)
+    missing = sorted(set(op_types or ()) - known)
+    if missing:
+        raise InputError(
+            f"op_types has {', '.join(missing)}; the model's types that can be quantized are "
+            f"{', '.join(sorted(known))}"
+        )
+
+
+def matching(graph: "GraphProto", patterns: list[str]) -> list[str]:
+    """Return the names of the nodes that match one of `patterns`; every pattern must match."""
+    found = []
+    for pattern in patterns:
+        names = [node.name for node in graph.node if fnmatchcase(node.name, pattern)]
+        if not names:
+            raise InputError(
+                f"exclude_nodes has {pattern!r}, which matches no node; one is called "
+                f"{graph.node[0].name!r}"
+            )
+        found += names
+    return found
+
+
+def products_to_quantize(
+    graph: "GraphProto", op_types: list[str] | None, excluded: list[str]
+) -> int:
+    """Return how many products with constant weights, or fused attentions, are to be quantized."""
+    constants = {tensor.name for tensor in graph.initializer}
+    return sum(
+        node.op_type in PRODUCTS
+        and (op_types is None or PRODUCTS[node.op_type] in op_types)
+        and node.input[1] in constants
+        and node.name not in excluded
+        for node in graph.node
+    )
+
+
+def integer_products(model: Path) -> int:
+    """Return the number of integer matrix products and attentions in an ONNX file."""
+    import onnx
+
+    graph = onnx.load(model).graph
+    return sum(node.op_type in ("MatMulInteger", "QAttention") for node in graph.node)

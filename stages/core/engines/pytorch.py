@@ -1,0 +1,61 @@
+"""PyTorch, with the model's own class in transformers."""
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stages.core.engines.classifier import Inputs, Logits, Operators, milliseconds
+from stages.core.launch.errors import readable
+
+PACKAGES = ("torch", "transformers")
+LIBRARY = "transformers"
+EXAMPLE = """\
+from transformers import pipeline
+
+classify = pipeline("text-classification", ".", truncation=True, max_length={max_length})
+print(classify("A lovely film.")[0]["label"])"""
+KIND_OF = {
+    **dict.fromkeys(("aten::embedding", "aten::index_select"), "embedding"),
+    **dict.fromkeys(("aten::addmm", "aten::mm", "aten::bmm", "aten::baddbmm"), "matrix products"),
+    "aten::_scaled_dot_product_flash_attention_for_cpu": "attention",
+    "aten::_softmax": "attention",
+    "aten::native_layer_norm": "normalisation",
+    **dict.fromkeys(("aten::gelu", "aten::tanh", "aten::relu"), "activation"),
+    **dict.fromkeys(("aten::add", "aten::add_"), "addition"),
+}
+
+
+def load(directory: Path, threads: int | None) -> tuple[Logits, int]:
+    """Return what gives the logits, and how many threads it uses; None leaves the choice."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    if threads:
+        torch.set_num_threads(threads)
+    with readable(directory / "model.safetensors"):
+        model = AutoModelForSequenceClassification.from_pretrained(directory).eval()
+    names = inspect.signature(model.forward).parameters
+
+    @torch.no_grad()
+    def logits(inputs: Inputs) -> np.ndarray:
+        tensors = {name: torch.from_numpy(inputs[name]) for name in inputs if name in names}
+        return model(**tensors).logits.numpy()
+
+    return logits, torch.get_num_threads()
+
+
+def profile(directory: Path, inputs: list[Inputs], threads: int) -> tuple[Operators, float]:
+    """Return the operators, by the time in themselves, and the milliseconds of all calls."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as profiler
+
+    logits, _ = load(directory, threads)
+    logits(inputs[0])
+    with profiler(activities=[ProfilerActivity.CPU]) as recorded:
+        ms = milliseconds(lambda: [logits(encoded) for encoded in inputs])
+    return [
+        (event.key, event.count, event.self_cpu_time_total / 1e3)
+        for event in recorded.key_averages()
+    ], ms

@@ -1,0 +1,40 @@
+"""The metrics of predictions. One more is one more line in METRICS and in the report's tables."""
+
+from collections.abc import Callable
+
+import numpy as np
+from sklearn.metrics import brier_score_loss
+
+from stages.core.task.decoding import accuracy, predicted, probabilities
+
+
+def macro_f1(labels: np.ndarray, answers: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Return the mean F1 of all classes that occur, along `axis`.
+
+    It is scikit-learn's, for all resamples of a bootstrap at once.
+    """
+    found = []
+    for name in range(max(labels.max(), answers.max()) + 1):
+        true, guessed = labels == name, answers == name
+        with np.errstate(invalid="ignore"):  # a class that does not occur has none
+            found.append(2 * (true & guessed).sum(axis) / (true.sum(axis) + guessed.sum(axis)))
+    return np.nanmean(found, axis=0)
+
+
+def brier(labels: np.ndarray, logits: np.ndarray) -> float:
+    """Return the Brier score: 0 for right and sure, 1 for wrong and sure."""
+    classes = np.arange(logits.shape[1])
+    return brier_score_loss(labels, probabilities(logits), labels=classes, scale_by_half=True)
+
+
+# By name: a function of labels, shape (texts,), and logits, shape (texts, classes).
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "accuracy": lambda labels, logits: accuracy(predicted(logits), labels),
+    "macro_f1": lambda labels, logits: float(macro_f1(labels, predicted(logits))),
+    "brier": brier,
+}
+
+
+def scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
+    """Return every metric of predictions by its name."""
+    return {name: metric(labels, logits) for name, metric in METRICS.items()}
