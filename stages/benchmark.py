@@ -3,28 +3,26 @@
 Speed drifts by half within minutes on a shared machine, so variants are compared round by round:
 in each, every variant takes one turn, in random order, in a process of its own (the thread pools
 of PyTorch and ONNX Runtime disturb each other in one). Only one process is active at a time; the
-others, this one included, block. One variant is there twice: what the two differ by is noise.
+others, this one included, block. One variant is there twice: the two differ by noise alone.
 """
 
 import os
-from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from typing import Literal
 
 import numpy as np
-import pandas as pd
 from pydantic.dataclasses import dataclass
-from tqdm import tqdm
 
+from stages.core.engines.variant import Variant, variants
 from stages.core.launch.atomic import atomic_directory, write_json
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
 from stages.core.launch.parse import STRICT
-from stages.core.launch.paths import BENCHMARK, CONTROL, VARIANTS
-from stages.core.launch.settings import BenchmarkConfig, Seed, SweepConfig
+from stages.core.launch.paths import BENCHMARK
+from stages.core.launch.settings import BenchmarkConfig, Forms, Seed
 from stages.core.measuring.conditions import Clocks, commit, conditions
-from stages.core.measuring.worker import Answer, Ask, Worker
-from stages.core.text.corpus import draw_texts, load_corpus
+from stages.core.measuring.rounds import CONTROL, measure, request_cells, sweep_cells
+from stages.core.measuring.worker import Answer, Worker
+from stages.core.text.corpus import load_corpus
 
 
 @dataclass(config=STRICT)
@@ -32,19 +30,8 @@ class Config:
     """Settings of this stage."""
 
     benchmark: BenchmarkConfig
+    forms: Forms
     seed: Seed
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What every variant does once in one round."""
-
-    workload: Literal["post", "test", "length", "batch"]
-    quantity: Literal["model", "label"]
-    round: int
-    batches: list[list[str]]
-    length: int = 0  # in tokens; 0: each text's own
-    batch: int = 1
 
 
 def run(config: Config) -> str:
@@ -58,19 +45,20 @@ def run(config: Config) -> str:
     cores = len(os.sched_getaffinity(0))
     if settings.threads > cores:
         raise InputError(
-            f"benchmark.threads = {settings.threads}, but there are {cores} cores; more threads "
-            f"than cores slow ONNX Runtime down 2 to 4 times; use {cores} or fewer"
+            f"benchmark.threads = {settings.threads}, but there are {cores} cores, and more "
+            f"threads than cores slow ONNX Runtime down 2 to 4 times; use {cores} or fewer"
         )
     sentences = load_corpus()["test"]["text"][:]
     random = np.random.default_rng(config.seed)
-    artefacts = {variant: variant for variant in VARIANTS} | {CONTROL: settings.control}
+    served = {variant.name: variant.directory for variant in variants(config.forms)}
+    served[CONTROL] = Variant.named(settings.control).directory
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
-        for name, artefact in artefacts.items():  # one by one: their loading is timed too
-            workers[name] = stack.enter_context(Worker(name, artefact, settings.threads))
+        for name, directory in served.items():  # one by one: their loading is timed too
+            workers[name] = stack.enter_context(Worker(name, directory, settings.threads))
         loaded = {name: worker.loaded for name, worker in workers.items()}
         check_threads(loaded, settings.threads)
-        positions = min(told["positions"] for told in loaded.values())
+        positions = min(answer["positions"] for answer in loaded.values())
         plan = [
             *request_cells(settings, sentences, random),
             *sweep_cells(settings.sweep, sentences, positions, random),
@@ -80,109 +68,22 @@ def run(config: Config) -> str:
         ask = {name: worker.ask for name, worker in workers.items()}
         samples = measure(plan, ask, settings, random)
         found = {"commit": commit()} | conditions(before, Clocks.read(pids))
-    with atomic_directory(BENCHMARK) as directory:
-        samples.to_parquet(directory / "samples.parquet", index=False)
-        write_json(directory / "workers.json", loaded)
-        write_json(directory / "conditions.json", found)
+    with atomic_directory(BENCHMARK) as target:
+        samples.to_parquet(target / "samples.parquet", index=False)
+        write_json(target / "workers.json", loaded)
+        write_json(target / "conditions.json", found)
     post = samples[(samples["workload"] == "post") & (samples["quantity"] == "model")]
     fastest = post.groupby("variant", observed=True)["ms"].mean().drop(CONTROL)
     return f"{BENCHMARK}, {len(samples)} calls; {fastest.idxmin()} takes {fastest.min():.2f} ms"
 
 
-def request_cells(
-    settings: BenchmarkConfig, sentences: list[str], random: np.random.Generator
-) -> Iterator[Cell]:
-    """Yield the cells of single requests: the post's sentence, and a draw of test sentences."""
-    for number in range(settings.rounds):
-        draw = draw_texts(sentences, settings.calls, random)
-        for quantity in ("model", "label"):
-            yield Cell("post", quantity, number, [[settings.post_sentence]] * settings.calls)
-            yield Cell("test", quantity, number, [[sentence] for sentence in draw])
-
-
-def sweep_cells(
-    settings: SweepConfig, sentences: list[str], positions: int, random: np.random.Generator
-) -> Iterator[Cell]:
-    """Yield the cells of the sweep, from token ids to logits.
-
-    `length`: texts of exactly so many tokens (words of test sentences, run together and cut), as
-    long as the models can read, in batches. `batch`: as many real test sentences as the largest
-    batch holds, in batches padded to their longest.
-    """
-    words = " ".join(sentences).split()
-    lengths = [length for length in settings.lengths if length <= positions]
-    if not lengths:
-        raise InputError(
-            f"benchmark.sweep.lengths = {settings.lengths}, but the models read {positions} tokens "
-            f"at most; name a shorter length"
-        )
-    for number in range(settings.rounds):
-        for batch in settings.batch_sizes:
-            for length in lengths:
-                order = np.resize(random.permutation(len(words)), (batch, length))
-                rows = [" ".join(words[place] for place in row) for row in order]
-                yield Cell("length", "model", number, [rows], length, batch)
-        draw = draw_texts(sentences, max(settings.batch_sizes), random)
-        for batch in settings.batch_sizes:
-            batches = [draw[start : start + batch] for start in range(0, len(draw), batch)]
-            yield Cell("batch", "model", number, batches, 0, batch)
-
-
-def measure(
-    plan: list[Cell], ask: Mapping[str, Ask], settings: BenchmarkConfig, random: np.random.Generator
-) -> pd.DataFrame:
-    """Return the timed calls of every cell, by every variant in random order.
-
-    Columns: variant, workload, quantity, round, length (0: each text's own), batch, texts (in this
-    call), padding (share of the tokens), ms, peak_mb (of the process until then).
-    """
-    tables = []
-    for cell in tqdm(plan, desc="benchmark", unit="cell", disable=None):
-        swept = cell.workload in ("length", "batch")
-        pace = settings.sweep if swept else settings
-        request = {
-            "batches": cell.batches,
-            "tokens": cell.length,
-            "quantity": cell.quantity,
-            "warmup": pace.warmup,
-            "seconds": pace.seconds,
-        }
-        sizes = [len(batch) for batch in cell.batches]
-        names = VARIANTS if swept else tuple(ask)  # the control would tell nothing new there
-        for variant in random.permutation(names).tolist():
-            answer = ask[variant](request)
-            if cell.length and answer["tokens"] != cell.length:
-                raise InputError(
-                    f"{variant} made {answer['tokens']} tokens of {cell.length} words of the test "
-                    f"split; its texts hold characters that the tokenizer drops: mend them, or "
-                    f"take {cell.length} out of benchmark.sweep.lengths"
-                )
-            tables.append(
-                pd.DataFrame(
-                    {
-                        "variant": variant,
-                        "workload": cell.workload,
-                        "quantity": cell.quantity,
-                        "round": cell.round,
-                        "length": cell.length,
-                        "batch": cell.batch,
-                        "texts": np.resize(sizes, len(answer["ms"])),
-                        "padding": answer["padding"],
-                        "ms": answer["ms"],
-                        "peak_mb": answer["peak_mb"],
-                    }
-                )
-            )
-    kinds = {"variant": "category", "workload": "category", "quantity": "category", "ms": "float32"}
-    return pd.concat(tables, ignore_index=True).astype(kinds)
-
-
 def check_threads(loaded: dict[str, Answer], threads: int) -> None:
-    """Raise InputError if a runtime took another number of threads than it was told."""
-    for variant, told in loaded.items():
-        if told["threads"] != threads:
+    """Raise InputError if an engine uses another number of threads than it was given."""
+    for variant, answer in loaded.items():
+        if answer["threads"] != threads:
             raise InputError(
-                f"{variant} runs on {told['threads']} threads, not on benchmark.threads = {threads}"
+                f"{variant} runs on {answer['threads']} threads, not on benchmark.threads = "
+                f"{threads}; its engine ignores the setting"
             )
 
 

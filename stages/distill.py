@@ -18,9 +18,10 @@ from transformers import (
     set_seed,
 )
 
+from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.command import launch
 from stages.core.launch.parse import STRICT
-from stages.core.launch.paths import REPORTS, existing, variant_directory
+from stages.core.launch.paths import REPORTS, existing
 from stages.core.launch.settings import DistillConfig, ModelConfig, Seed, StudentConfig
 from stages.core.text.corpus import load_corpus
 from stages.core.training.student import build_student
@@ -42,7 +43,7 @@ class Config:
 def run(config: Config) -> str:
     """Write the student's checkpoint and its learning curve, reports/distill.csv."""
     set_seed(config.seed)
-    directory = existing(variant_directory("teacher_pytorch"))
+    directory = existing(Variant("teacher", "pytorch").directory)
     teacher = AutoModelForSequenceClassification.from_pretrained(directory).eval()
     # A DistilBERT knows no token types, and to the teacher zeros are what they default to.
     tokenizer = AutoTokenizer.from_pretrained(
@@ -64,8 +65,9 @@ def run(config: Config) -> str:
         temperature=config.distill.temperature,
         label_weight=config.distill.label_weight,
     )
-    target = variant_directory("student_pytorch")
+    target = Variant("student", "pytorch").directory
     save_run(student, tokenizer, curve, target, REPORTS / "distill.csv")
+    Manifest("pytorch", "PyTorch", student.config.max_position_embeddings).write(target)
     return f"{target} with a validation accuracy of {kept_accuracy(curve):.4f}"
 
 

@@ -24,11 +24,11 @@ from stages.core.launch.parse import STRICT
 from stages.core.launch.paths import CORPUS_SOURCE, ENCODER
 from stages.core.launch.settings import (
     DataConfig,
-    FetchConfig,
     HubSource,
     LocalSource,
     ModelConfig,
     PackageSource,
+    RunConfig,
 )
 from stages.core.text.archives import is_archive, unpack
 from stages.core.text.corpus import TEXT_SUFFIXES
@@ -49,7 +49,7 @@ HUB_ERRORS = (
 class Config:
     """Settings of this stage."""
 
-    fetch: FetchConfig
+    run: RunConfig
     model: ModelConfig
     data: DataConfig
 
@@ -61,7 +61,7 @@ def run(config: Config) -> str:
         InputError: the source can't be reached, isn't what its hash or revision says, or lacks
             what an encoder or a corpus needs.
     """
-    encoder = config.fetch.item == "encoder"
+    encoder = config.run.required("item") == "encoder"
     source = config.model.source if encoder else config.data.source
     target = ENCODER if encoder else CORPUS_SOURCE
     name = describe(source)

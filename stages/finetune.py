@@ -16,10 +16,11 @@ from transformers import (
     set_seed,
 )
 
+from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
 from stages.core.launch.parse import STRICT
-from stages.core.launch.paths import ENCODER, REPORTS, existing, variant_directory
+from stages.core.launch.paths import ENCODER, REPORTS, existing
 from stages.core.launch.settings import FinetuneConfig, ModelConfig, Seed
 from stages.core.text.corpus import label_names, load_corpus
 from stages.core.training.trainer import kept_accuracy, save_run, tokenize, train
@@ -57,8 +58,9 @@ def run(config: Config) -> str:
             trainer_class=ConsistencyTrainer,
             consistency_weight=config.finetune.consistency_weight,
         )
-    target = variant_directory("teacher_pytorch")
+    target = Variant("teacher", "pytorch").directory
     save_run(model, tokenizer, curve, target, REPORTS / "finetune.csv")
+    Manifest("pytorch", "PyTorch", model.config.max_position_embeddings).write(target)
     if curve.empty:
         return f"{target}, kept as it came"
     return f"{target} with a validation accuracy of {kept_accuracy(curve):.4f}"

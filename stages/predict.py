@@ -1,4 +1,4 @@
-"""Classify texts with any variant: `python stages/predict.py "A lovely film."`.
+"""Classify texts with the released model or a variant: `python stages/predict.py "A lovely film."`.
 
 Not a stage: it uses what the pipeline has made, with the code that evaluate and benchmark use.
 """
@@ -10,38 +10,69 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from scipy.special import softmax
 from tqdm import tqdm
 
 from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
+from stages.core.engines.variant import MANIFEST, Variant
 from stages.core.launch.errors import InputError, printable
-from stages.core.launch.paths import VARIANTS, check_root, variant_directory
+from stages.core.launch.paths import MODELS, RELEASE, check_root
+from stages.core.task.decoding import predicted, probabilities
 
-Row = dict[str, str | float]  # text, label, score (the label's probability), ms
+FIELDS = ("text", "label", "score", "ms")  # the score is the label's probability
+OTHER_FIELDS = ("other_label", "other_score")  # of a second variant
+Row = dict[str, str | float]
 
 
-def predict(texts: list[str], variant: str) -> Iterator[Row]:
+def predict(texts: list[str], directory: Path, other: Path | None = None) -> Iterator[Row]:
     """Return for each text its label, the probability of that, and the ms from text to label.
 
+    Args:
+        texts: what to classify.
+        directory: of the model.
+        other: of a second model, whose answer is added as other_label and other_score.
+
     Raises:
-        InputError: the variant was not made.
+        InputError: there is no model in a directory.
     """
-    directory = variant_directory(variant)
-    classifier, tokenizer = load_classifier(directory), load_tokenizer(directory)
+    ask, ask_other = answering(directory), answering(other) if other else None
 
     def row(text: str) -> Row:
         started = time.perf_counter()
-        scores = softmax(classifier.logits(encode(tokenizer, [text]))[0])
-        answer = int(scores.argmax())
-        label, score = classifier.labels[answer], round(float(scores[answer]), 4)
+        label, score = ask(text)
         ms = round((time.perf_counter() - started) * 1e3, 3)
-        return {"text": text, "label": label, "score": score, "ms": ms}
+        answer: Row = {"text": text, "label": label, "score": score, "ms": ms}
+        if ask_other:
+            answer["other_label"], answer["other_score"] = ask_other(text)
+        return answer
 
     row("The first call is slower than all others.")
-    return map(row, tqdm(texts, desc=variant, unit="text", disable=None))
+    return map(row, tqdm(texts, desc="predict", unit="text", disable=None))
+
+
+def answering(directory: Path) -> Callable[[str], tuple[str, float]]:
+    """Return what answers a text with a label and its probability."""
+    classifier, tokenizer = load_classifier(directory), load_tokenizer(directory)
+
+    def answer(text: str) -> tuple[str, float]:
+        logits = classifier.logits(encode(tokenizer, [text]))
+        (number,) = predicted(logits)
+        return classifier.labels[number], round(float(probabilities(logits)[0, number]), 4)
+
+    return answer
+
+
+def served(name: str | None) -> Path:
+    """Return the directory of a variant, or that of the release; it holds a model."""
+    directory = Variant.named(name).directory if name else RELEASE
+    if not (directory / MANIFEST).exists():
+        made = sorted(file.parent for file in MODELS.glob(f"*/*/{MANIFEST}"))
+        names = ", ".join(f"{each.parent.name}_{each.name}" for each in made)
+        remedy = f"use --variant with one of {names}" if made else "make it with: dvc repro"
+        raise InputError(f"no model in {directory}; {remedy}")
+    return directory
 
 
 def read_lines(name: str) -> list[str]:
@@ -54,7 +85,7 @@ def read_lines(name: str) -> list[str]:
 
 
 def decoded(texts: list[str]) -> list[str]:
-    """Return texts of the command line; bytes that are not UTF-8 come from there as surrogates."""
+    """Return texts of the command line, where bytes that are not UTF-8 come as surrogates."""
     for text in texts:
         try:
             text.encode()
@@ -63,26 +94,31 @@ def decoded(texts: list[str]) -> list[str]:
     return texts
 
 
-def print_text(rows: Iterator[Row]) -> None:
-    """Print rows for people: one a line, and nothing in it that a terminal would obey."""
+def print_text(rows: Iterator[Row], _: tuple[str, ...]) -> None:
+    """Print rows for people: one a line, without control characters.
+
+    Of two models, the second's answer stands after the first's, with ≠ where they disagree.
+    """
     for row in rows:
-        label, text = printable(str(row["label"])), printable(str(row["text"]))
-        print(f"{label}\t{row['score']:.4f}\t{row['ms']:.2f} ms\t{text}")
+        answer = f"{printable(str(row['label']))}\t{row['score']:.4f}"
+        if "other_label" in row:
+            sign = "=" if row["label"] == row["other_label"] else "≠"
+            answer += f"\t{sign} {printable(str(row['other_label']))}\t{row['other_score']:.4f}"
+        print(f"{answer}\t{row['ms']:.2f} ms\t{printable(str(row['text']))}")
 
 
-def print_csv(rows: Iterator[Row]) -> None:
-    """Print rows as csv with a header, texts as they are: whoever reads it joins on them.
+def print_csv(rows: Iterator[Row], fields: tuple[str, ...]) -> None:
+    """Print rows as csv with a header, texts unchanged, so that they can be joined on.
 
     So a spreadsheet takes a text like `=1+1` for a formula, unless it imports the column as text.
     """
-    fields = ("text", "label", "score", "ms")
     # Texts always in quotes: unquoted, a carriage return in one would end the row.
     writer = csv.DictWriter(sys.stdout, fields, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
 
 
-def print_jsonl(rows: Iterator[Row]) -> None:
+def print_jsonl(rows: Iterator[Row], _: tuple[str, ...]) -> None:
     """Print rows as JSON, one a line."""
     for row in rows:
         print(json.dumps(row, ensure_ascii=False))
@@ -96,7 +132,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Classify texts with a variant of the pipeline.")
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="a text to classify")
     parser.add_argument("--input", metavar="FILE", help="a file with one text a line; - is stdin")
-    parser.add_argument("--variant", choices=VARIANTS, default="student_int8")
+    parser.add_argument("--variant", help="such as teacher_pytorch; by default data/release")
+    parser.add_argument("--compare", metavar="VARIANT", help="add the answers of a second variant")
     parser.add_argument(
         "--format",
         choices=FORMATS,
@@ -108,12 +145,11 @@ def main() -> None:
         parser.error("give texts, or a file of them with --input (- for standard input)")
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # like the input
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever reads the output may stop early
-    try:
-        check_root()
-        texts = decoded(options.texts) if options.texts else read_lines(options.input)
-        FORMATS[options.format](predict(texts, options.variant))
-    except InputError as error:
-        sys.exit(f"predict: {error}")
+    check_root()
+    texts = decoded(options.texts) if options.texts else read_lines(options.input)
+    other = served(options.compare) if options.compare else None
+    fields = FIELDS + OTHER_FIELDS if other else FIELDS
+    FORMATS[options.format](predict(texts, served(options.variant), other), fields)
 
 
 if __name__ == "__main__":

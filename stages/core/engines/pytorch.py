@@ -2,7 +2,6 @@
 
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 

@@ -25,7 +25,8 @@ class Variant:
     @classmethod
     def named(cls, name: str) -> "Variant":
         """Return the variant with that name: no role contains an underscore, a form may."""
-        return cls(*name.split("_", 1))
+        model, _, form = name.partition("_")
+        return cls(model, form)
 
     @property
     def name(self) -> str:

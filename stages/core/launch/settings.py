@@ -4,6 +4,7 @@ Apart from the stages, whose libraries take seconds to import, so that the first
 refuses at once what a later one would.
 """
 
+import json
 from importlib import import_module
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
@@ -218,8 +219,9 @@ def _quantization(section: Any) -> Quantization:
     engine = import_module("stages.core.engines").load_engine(section["engine"])
     schema = TypeAdapter(dataclass(config=STRICT)(engine.Options))
     try:
-        options = schema.validate_python({k: v for k, v in section.items() if k not in COMMON})
-        return Quantization(section["engine"], section["title"], options)
+        options = {key: value for key, value in section.items() if key not in COMMON}
+        parsed = schema.validate_json(json.dumps(options))
+        return Quantization(section["engine"], section["title"], parsed)
     except ValidationError as error:
         raise ValueError(describe(error)) from error
 

@@ -1,13 +1,16 @@
-"""What else was going on while something was measured."""
+"""The load and power settings during a measurement."""
 
 import os
+import re
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
+TICKS = os.sysconf("SC_CLK_TCK")  # a second
 CPU = Path("/sys/devices/system/cpu")
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -25,26 +28,42 @@ class Clocks:
     @classmethod
     def read(cls, processes: list[int]) -> "Clocks":
         """Return the clocks; `processes` are those that count as ours, beside this one."""
-        every = psutil.cpu_times(percpu=True)
-        cores = [every[core] for core in os.sched_getaffinity(0)]
-        stolen, idle = sum(core.steal for core in cores), sum(core.idle for core in cores)
-        idle += sum(core.iowait for core in cores)
-        busy = sum(c.user + c.nice + c.system + c.irq + c.softirq for c in cores)
+        cores = our_cores(Path("/proc/stat").read_text(), os.sched_getaffinity(0))
+        user, nice, system, idle, iowait, irq, softirq, stolen = np.sum(cores, axis=0)
+        busy = user + nice + system + irq + softirq
         ours = [psutil.Process(pid).cpu_times() for pid in (os.getpid(), *processes)]
         statistics = dict(line.split() for line in (_cgroup("cpu.stat") or "").splitlines())
         return cls(
-            available=busy + idle + stolen,
-            busy=busy,
-            stolen=stolen,
+            available=float(busy + idle + iowait + stolen),
+            busy=float(busy),
+            stolen=float(stolen),
             ours=sum(sum(times[:4]) for times in ours),  # with children that have ended
             throttled=int(statistics.get("nr_throttled", 0)),
         )
 
 
+def our_cores(statistics: str, affinity: set[int]) -> list[list[float]]:
+    """Return the seconds of each of our cores, as /proc/stat lists them.
+
+    By id: a core that is offline has no line. In some containers the lines are numbered anew, so
+    that an id of ours may be missing; then all lines are ours.
+
+    Args:
+        statistics: /proc/stat.
+        affinity: the ids of the cores that this process may use.
+    """
+    lines = re.findall(r"^cpu(\d+) (.+)$", statistics, re.MULTILINE)
+    seconds = {
+        int(core): [int(ticks) / TICKS for ticks in times.split()[:8]] for core, times in lines
+    }
+    known = affinity if affinity <= seconds.keys() else seconds.keys()
+    return [seconds[core] for core in known]
+
+
 def conditions(before: Clocks, after: Clocks) -> dict[str, Any]:
     """Return what can change a measurement: the load that was not ours, and the power settings.
 
-    Shares are of the time of our cores, from 0 to 1. What the system does not tell is null.
+    Shares are of the time of our cores, from 0 to 1. Unknown values are null.
     """
     passed = {name: value - asdict(before)[name] for name, value in asdict(after).items()}
     others = max(0.0, passed["busy"] - passed["ours"])

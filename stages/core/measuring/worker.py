@@ -10,22 +10,29 @@ import itertools
 import json
 import os
 import re
+import select
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stages.core.engines.classifier import classify, encode, load_classifier, load_tokenizer
+from stages.core.engines.classifier import (
+    classify,
+    encode,
+    load_classifier,
+    load_tokenizer,
+    milliseconds,
+)
 from stages.core.launch.errors import InputError
-from stages.core.launch.paths import variant_directory
 
 REST_SECONDS = 2.0
+ANSWER_SECONDS = 600.0  # a turn takes seconds, a large batch on a slow machine a minute
 Request = dict[str, Any]
 Answer = dict[str, Any]
 Ask = Callable[[Request], Answer]  # one turn of one variant; `serve` says what is in it
@@ -35,14 +42,14 @@ class Worker:
     """A process that serves one variant, from its start to the end of the context.
 
     Attributes:
-        loaded: what it told when it had loaded the variant.
+        loaded: its answer once it has loaded the variant.
         process: the process.
     """
 
-    def __init__(self, name: str, variant: str, threads: int) -> None:
+    def __init__(self, name: str, directory: Path, threads: int) -> None:
         self.name = name
         self.process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(variant_directory(variant)), str(threads)],
+            [sys.executable, "-m", __name__, str(directory), str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -51,25 +58,36 @@ class Worker:
         self.loaded = self._receive()
 
     def ask(self, request: Request) -> Answer:
-        """Send a request and block until its answer; raise InputError if the process died."""
+        """Send a request and block until its answer.
+
+        Raises:
+            InputError: the process ended, or gave no answer within ANSWER_SECONDS.
+        """
         try:
             print(json.dumps(request), file=self.process.stdin, flush=True)
         except BrokenPipeError as error:
-            raise self._died() from error
+            raise self._ended() from error
         return self._receive()
 
     def _receive(self) -> Answer:
-        line = self.process.stdout.readline() if self.process.stdout else ""
+        # The pipe never holds more than the one answer, so that no line waits in our own buffer.
+        assert self.process.stdout  # noqa: S101 it is a pipe
+        if not select.select([self.process.stdout], [], [], ANSWER_SECONDS)[0]:
+            self.process.kill()
+            raise InputError(
+                f"the process that serves {self.name} gave no answer in {ANSWER_SECONDS:g} s and "
+                f"was ended; run again, with shorter benchmark.sweep.lengths if it is this slow"
+            )
+        line = self.process.stdout.readline()
         if not line:
-            raise self._died()
+            raise self._ended()
         return json.loads(line)
 
-    def _died(self) -> InputError:
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=10)  # so that its error stands above ours
-        return InputError(
-            f"the process that serves {self.name} died; look above for its error, then run again"
-        )
+    def _ended(self) -> InputError:
+        status = self.process.wait(timeout=ANSWER_SECONDS)  # its own error stands above ours
+        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else "failed"
+        remedy = "free some memory" if status == -signal.SIGKILL else "look above for its error"
+        return InputError(f"the process that serves {self.name} {how}; {remedy}, then run again")
 
     def __enter__(self) -> "Worker":
         return self
@@ -80,7 +98,7 @@ class Worker:
 
 
 def serve(directory: Path, threads: int) -> None:
-    """Load the variant in `directory`, tell how that went, then answer requests.
+    """Load the variant in `directory`, answer once with what was loaded, then answer requests.
 
     A request holds `batches` (lists of texts), `tokens` (where to cut them; 0: where the model
     does), `quantity` (what to time: `model`, from token ids to logits, or `label`, from text to
@@ -88,9 +106,9 @@ def serve(directory: Path, threads: int) -> None:
     `ms` of each call, the `tokens` of the longest text, the share of `padding`, and `peak_mb`.
     """
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library's prints are no answer
 
-    def answer(value: dict[str, Any]) -> None:
+    def answer(value: Answer) -> None:
         print(json.dumps(value), file=answers, flush=True)
 
     started = time.perf_counter()
@@ -145,13 +163,6 @@ def timed(calls: list[Callable[[], object]], warmup: int, seconds: float) -> lis
     return taken
 
 
-def milliseconds(call: Callable[[], object]) -> float:
-    """Return how long a call takes."""
-    started = time.perf_counter_ns()
-    call()
-    return (time.perf_counter_ns() - started) / 1e6
-
-
 def rest() -> None:
     """Sleep until this process's threads do.
 
@@ -167,8 +178,8 @@ def rest() -> None:
         time.sleep(0.005)
         if time.perf_counter() > end:
             raise InputError(
-                f"threads are busy {REST_SECONDS:g} s after the last call, beside what is timed "
-                f"next; do OMP_WAIT_POLICY or KMP_BLOCKTIME tell them to? Unset them"
+                f"threads are still busy {REST_SECONDS:g} s after the last call and would disturb "
+                f"the next variant; unset OMP_WAIT_POLICY and KMP_BLOCKTIME"
             )
         before, busy = busy, time.process_time()
         if busy - before < 0.001:
@@ -183,7 +194,4 @@ def peak_mb() -> float:
 
 
 if __name__ == "__main__":
-    try:
-        serve(Path(sys.argv[1]), int(sys.argv[2]))
-    except InputError as error:
-        sys.exit(f"worker: {error}")
+    serve(Path(sys.argv[1]), int(sys.argv[2]))
