@@ -1,12 +1,12 @@
-"""Train a small DistilBERT student on the teacher's logits."""
+"""Train a small student on the teacher's logits."""
 
-from typing import Any
+import inspect
+from pathlib import Path
 
 import numpy as np
 import torch
 from datasets import Dataset, DatasetDict, Value, concatenate_datasets
 from pydantic.dataclasses import dataclass
-from torch.nn import functional
 from tqdm import tqdm
 from transformers import (
     AutoModelForSequenceClassification,
@@ -14,7 +14,6 @@ from transformers import (
     DataCollatorWithPadding,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    Trainer,
     set_seed,
 )
 
@@ -23,11 +22,17 @@ from stages.core.launch.command import launch
 from stages.core.launch.parse import STRICT
 from stages.core.launch.paths import REPORTS, existing
 from stages.core.launch.settings import DistillConfig, ModelConfig, Seed, StudentConfig
+from stages.core.task.losses import UNLABELLED, DistillationTrainer
 from stages.core.text.corpus import load_corpus
 from stages.core.training.student import build_student
-from stages.core.training.trainer import bf16_wanted, kept_accuracy, save_run, tokenize, train
-
-UNLABELLED = -100  # the label that PyTorch's cross-entropy leaves out
+from stages.core.training.trainer import (
+    bf16_wanted,
+    kept_accuracy,
+    longest_text,
+    save_run,
+    tokenize,
+    train,
+)
 
 
 @dataclass(config=STRICT)
@@ -45,34 +50,46 @@ def run(config: Config) -> str:
     set_seed(config.seed)
     directory = existing(Variant("teacher", "pytorch").directory)
     teacher = AutoModelForSequenceClassification.from_pretrained(directory).eval()
-    # A DistilBERT knows no token types, and to the teacher zeros are what they default to.
-    tokenizer = AutoTokenizer.from_pretrained(
-        directory, model_input_names=["input_ids", "attention_mask"]
-    )
     student = build_student(config.student, teacher)
-    lessons = tokenize(load_corpus(), tokenizer, config.model.max_length)
+    tokenizer = student_tokenizer(directory, student)
+    corpus = load_corpus()
+    del corpus["test"]
+    tokens = tokenize(corpus, tokenizer, config.model.max_length)
     if config.distill.label_weight < 1:
-        texts = with_transfer(lessons)
+        texts = with_transfer(tokens)
         logits = teacher_logits(teacher, tokenizer, texts, bf16_wanted(config.distill.bf16))
-        lessons["train"] = texts.add_column("teacher_logits", logits.tolist())
+        tokens["train"] = texts.add_column("teacher_logits", logits.tolist())
     curve = train(
         student,
         tokenizer,
-        lessons,
+        tokens,
         config.distill,
+        section="distill",
         seed=config.seed,
         trainer_class=DistillationTrainer,
         temperature=config.distill.temperature,
         label_weight=config.distill.label_weight,
     )
     target = Variant("student", "pytorch").directory
-    save_run(student, tokenizer, curve, target, REPORTS / "distill.csv")
-    Manifest("pytorch", "PyTorch", student.config.max_position_embeddings).write(target)
+    manifest = Manifest("pytorch", "PyTorch", longest_text(student.config))
+    save_run(student, tokenizer, curve, target, REPORTS / "distill.csv", manifest.write)
     return f"{target} with a validation accuracy of {kept_accuracy(curve):.4f}"
 
 
+def student_tokenizer(teacher: Path, student: PreTrainedModel) -> PreTrainedTokenizerBase:
+    """Return the teacher's tokenizer, which gives only those inputs that the student reads.
+
+    A DistilBERT reads no token types; for a teacher that does, they default to zeros.
+    """
+    inputs = AutoTokenizer.from_pretrained(teacher).model_input_names
+    known = inspect.signature(student.forward).parameters
+    return AutoTokenizer.from_pretrained(
+        teacher, model_input_names=[name for name in inputs if name in known]
+    )
+
+
 def with_transfer(corpus: DatasetDict) -> Dataset:
-    """Return the train texts, then the transfer texts with a label that the loss leaves out."""
+    """Return the train texts, then the transfer texts with a label that the loss ignores."""
     train_texts = corpus["train"].cast_column("label", Value("int64"))
     if "transfer" not in corpus:
         return train_texts
@@ -85,7 +102,7 @@ def teacher_logits(
 ) -> np.ndarray:
     """Return the teacher's logits for tokenized `texts`, float32, shape (texts, classes).
 
-    Computed once, in batches of like length, and used in every epoch.
+    They are computed once, in batches of similar length, and used in every epoch.
     """
     texts = texts.remove_columns("label")
     order = np.argsort([len(ids) for ids in texts["input_ids"]])
@@ -97,57 +114,6 @@ def teacher_logits(
             inputs = collate([texts[int(i)] for i in batch])
             logits[batch] = teacher(**inputs).logits.float().numpy()
     return logits
-
-
-class DistillationTrainer(Trainer):
-    """A Trainer whose loss mixes the teacher's softened distribution and the true labels."""
-
-    def __init__(self, *args: Any, temperature: float, label_weight: float, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.temperature = temperature
-        self.label_weight = label_weight
-
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
-    ) -> Any:
-        """Return the batch's mean loss; without teacher logits (validation), that on labels."""
-        labels, taught = inputs.pop("labels"), inputs.pop("teacher_logits", None)
-        outputs = model(**inputs)
-        if taught is None:
-            loss = functional.cross_entropy(outputs.logits, labels)
-        else:
-            loss = distillation_loss(
-                outputs.logits, taught, labels, self.temperature, self.label_weight
-            )
-        return (loss, outputs) if return_outputs else loss
-
-
-def distillation_loss(
-    logits: torch.Tensor,
-    teacher_logits: torch.Tensor,
-    labels: torch.Tensor,
-    temperature: float,
-    label_weight: float,
-) -> torch.Tensor:
-    """Return the mean over a batch of the loss of Hinton et al. (2015, arXiv:1503.02531).
-
-    Every text weighs the same; an unlabelled one lacks the second term.
-
-    Args:
-        logits: of the student, shape (batch, classes).
-        teacher_logits: shape (batch, classes).
-        labels: class indices, −100 where unknown, shape (batch,).
-        temperature: softens both distributions; its square keeps the gradient's scale.
-        label_weight: share of the cross-entropy with the labels, from 0 to 1.
-    """
-    soft = functional.kl_div(
-        functional.log_softmax(logits / temperature, dim=-1),
-        functional.log_softmax(teacher_logits / temperature, dim=-1),
-        log_target=True,
-        reduction="batchmean",
-    )
-    hard = functional.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum")
-    return (1 - label_weight) * temperature**2 * soft + label_weight * hard / len(labels)
 
 
 if __name__ == "__main__":

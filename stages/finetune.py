@@ -1,18 +1,13 @@
-"""Fine-tune the encoder into the teacher, or take over a classifier that already is one."""
-
-from typing import Any
+"""Fine-tune the encoder into the teacher, or keep a classifier that is fine-tuned already."""
 
 import pandas as pd
-import torch
 from datasets import DatasetDict
 from pydantic.dataclasses import dataclass
-from torch.nn import functional
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
-    Trainer,
     set_seed,
 )
 
@@ -22,8 +17,9 @@ from stages.core.launch.errors import InputError
 from stages.core.launch.parse import STRICT
 from stages.core.launch.paths import ENCODER, REPORTS, existing
 from stages.core.launch.settings import FinetuneConfig, ModelConfig, Seed
+from stages.core.task.losses import ConsistencyTrainer
 from stages.core.text.corpus import label_names, load_corpus
-from stages.core.training.trainer import kept_accuracy, save_run, tokenize, train
+from stages.core.training.trainer import kept_accuracy, longest_text, save_run, tokenize, train
 
 
 @dataclass(config=STRICT)
@@ -54,66 +50,25 @@ def run(config: Config) -> str:
             tokenizer,
             tokens,
             config.finetune,
+            section="finetune",
             seed=config.seed,
             trainer_class=ConsistencyTrainer,
             consistency_weight=config.finetune.consistency_weight,
         )
     target = Variant("teacher", "pytorch").directory
-    save_run(model, tokenizer, curve, target, REPORTS / "finetune.csv")
-    Manifest("pytorch", "PyTorch", model.config.max_position_embeddings).write(target)
+    manifest = Manifest("pytorch", "PyTorch", longest_text(model.config))
+    save_run(model, tokenizer, curve, target, REPORTS / "finetune.csv", manifest.write)
     if curve.empty:
-        return f"{target}, kept as it came"
+        return f"{target}, a copy of the encoder, already fine-tuned"
     return f"{target} with a validation accuracy of {kept_accuracy(curve):.4f}"
-
-
-class ConsistencyTrainer(Trainer):
-    """A Trainer that sees every batch twice, under two dropout masks, and asks for one answer.
-
-    R-Drop (Liang et al., 2021, arXiv:2106.14448).
-    """
-
-    def __init__(self, *args: Any, consistency_weight: float, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.consistency_weight = consistency_weight
-
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
-    ) -> Any:
-        """Return the batch's cross-entropy and, in training, the divergence of both answers."""
-        labels = inputs.pop("labels")
-        if not (model.training and self.consistency_weight):
-            outputs = model(**inputs)
-            loss = functional.cross_entropy(outputs.logits, labels)
-            return (loss, outputs) if return_outputs else loss
-        twice = {name: torch.cat([tensor, tensor]) for name, tensor in inputs.items()}
-        first, second = model(**twice).logits.chunk(2)
-        return consistency_loss(first, second, labels, self.consistency_weight)
-
-
-def consistency_loss(
-    first: torch.Tensor, second: torch.Tensor, labels: torch.Tensor, weight: float
-) -> torch.Tensor:
-    """Return the mean cross-entropy of two answers plus `weight` times their divergence.
-
-    Args:
-        first: logits, shape (batch, classes).
-        second: logits of the same texts, shape (batch, classes).
-        labels: class indices, shape (batch,).
-        weight: of the symmetric Kullback-Leibler divergence.
-    """
-    cross_entropy = functional.cross_entropy(torch.cat([first, second]), labels.repeat(2))
-    p, q = functional.log_softmax(first, dim=-1), functional.log_softmax(second, dim=-1)
-    divergence = functional.kl_div(p, q, log_target=True, reduction="batchmean")
-    divergence += functional.kl_div(q, p, log_target=True, reduction="batchmean")
-    return cross_entropy + weight * divergence / 2
 
 
 def load_classifier(corpus: DatasetDict, *, keep: bool) -> PreTrainedModel:
     """Return the encoder with a classification head for the corpus's labels.
 
     Args:
-        corpus: tells the labels.
-        keep: take the head and its label order from the checkpoint.
+        corpus: the prepared texts, whose labels these are.
+        keep: keep the checkpoint's head and its label order.
 
     Raises:
         InputError: the head to keep is missing, or is for other labels.
@@ -138,12 +93,12 @@ def load_classifier(corpus: DatasetDict, *, keep: bool) -> PreTrainedModel:
 
 
 def check_length(max_length: int) -> None:
-    """Raise InputError unless the encoder has a position for every token."""
-    positions = AutoConfig.from_pretrained(ENCODER).max_position_embeddings
-    if max_length > positions:
+    """Raise InputError unless the encoder can read texts of `max_length` tokens."""
+    longest = longest_text(AutoConfig.from_pretrained(ENCODER))
+    if max_length > longest:
         raise InputError(
-            f"model.max_length = {max_length}, but the encoder has {positions} positions; use "
-            f"{positions} or less"
+            f"model.max_length = {max_length}, but the encoder reads at most {longest} tokens; use "
+            f"{longest} or less"
         )
 
 

@@ -7,17 +7,22 @@ from unittest.mock import Mock
 import pandas as pd
 import pytest
 import torch
-from datasets import DatasetDict
-from torch.nn import functional
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    RobertaConfig,
+)
 
 from stages import finetune
+from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.errors import InputError
-from stages.core.launch.paths import CHECKPOINTS, ENCODER, variant_directory
-from stages.core.training.trainer import bf16_wanted, run_key
-from stages.finetune import consistency_loss
+from stages.core.launch.paths import CHECKPOINTS, ENCODER
+from stages.core.task import losses
+from stages.core.task.losses import consistency_loss
+from stages.core.text.corpus import load_corpus
 
-TEACHER = variant_directory("teacher_pytorch")
+TEACHER = Variant("teacher", "pytorch").directory
 
 
 def weights(directory: Path) -> bytes:
@@ -33,124 +38,69 @@ def test_the_teacher_has_learnt_and_kept_its_best_epoch(project: Callable) -> No
     assert model.config.id2label == {0: "negative", 1: "positive"}
 
 
-def test_no_pickle_is_published(project: Callable) -> None:
+def test_the_teachers_directory_holds_no_pickle_and_says_how_to_serve_it(project: Callable) -> None:
+    assert Manifest.read(TEACHER) == Manifest("pytorch", "PyTorch", positions=64)
     names = {path.name for path in TEACHER.iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
     assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
 
 
-def test_the_same_seed_gives_the_same_weights(project: Callable) -> None:
+def test_another_seed_gives_other_weights(project: Callable) -> None:
     first = weights(TEACHER)
-    project("finetune")
-    assert weights(TEACHER) == first
-    project("finetune", "seed=14")
+    project("finetune", "seed=14", "finetune.epochs=1")
     assert weights(TEACHER) != first
 
 
 STEPS_AN_EPOCH = 23  # of 180 texts, 8 a batch
 
 
-@pytest.fixture
-def cut_off(project: Callable, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Return what starts to fine-tune and dies after so many steps."""
-
-    def run(steps: int) -> None:
-        losses = iter(range(steps))
-
-        def dying(*arguments: torch.Tensor) -> torch.Tensor:
-            if next(losses, None) is None:
-                raise KeyboardInterrupt
-            return consistency_loss(*arguments)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(finetune, "consistency_loss", dying)
-            with pytest.raises(KeyboardInterrupt):
-                project("finetune")
-
-    return run
-
-
-def test_a_run_that_was_cut_off_continues_to_the_same_weights(
-    project: Callable, cut_off: Callable, capsys: pytest.CaptureFixture
-) -> None:
-    undisturbed = weights(TEACHER), pd.read_csv("reports/finetune.csv")
-    shutil.rmtree(TEACHER)
-    cut_off(2 * STEPS_AN_EPOCH + 5)
-    assert not TEACHER.exists()
-    cut_off(STEPS_AN_EPOCH + 5)  # so that it is after its third epoch when it goes on again
-    project("finetune")
-    printed = capsys.readouterr().out
-    assert f"continuing after checkpoint {2 * STEPS_AN_EPOCH} of" in printed
-    assert f"continuing after checkpoint {3 * STEPS_AN_EPOCH} of" in printed
-    assert weights(TEACHER) == undisturbed[0]
-    pd.testing.assert_frame_equal(pd.read_csv("reports/finetune.csv"), undisturbed[1])
-    assert not CHECKPOINTS.exists()
-
-
-def test_a_run_that_was_cut_off_before_it_was_saved_is_not_lost(
+def test_an_interrupted_run_resumes_and_ends_with_the_same_weights(
     project: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     undisturbed = weights(TEACHER), pd.read_csv("reports/finetune.csv")
+    shutil.rmtree(TEACHER)
+    steps = iter(range(2 * STEPS_AN_EPOCH + 5))
+
+    def dying(*arguments: torch.Tensor) -> torch.Tensor:
+        if next(steps, None) is None:
+            raise KeyboardInterrupt
+        return consistency_loss(*arguments)
+
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(finetune, "save_run", Mock(side_effect=KeyboardInterrupt))
+        patch.setattr(losses, "consistency_loss", dying)
         project("finetune")
+    assert not TEACHER.exists()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # when it had all but
+        patch.setattr(finetune, "save_run", Mock(side_effect=KeyboardInterrupt))  # been saved
+        project("finetune")
+    assert f"from checkpoint {2 * STEPS_AN_EPOCH}\n" in capsys.readouterr().out
     project("finetune")
-    assert "continuing after checkpoint" in capsys.readouterr().out  # that of the best epoch
+    assert "from checkpoint" in capsys.readouterr().out  # that of the best epoch
     assert weights(TEACHER) == undisturbed[0]
     pd.testing.assert_frame_equal(pd.read_csv("reports/finetune.csv"), undisturbed[1])
-
-
-@pytest.mark.parametrize(
-    "file", ["weights.safetensors", "model.safetensors", "trainer_state.json", "SHA256SUMS"]
-)
-@pytest.mark.parametrize("damage", ["remove", "truncate", "flip"])
-def test_a_damaged_checkpoint_is_no_place_to_continue_from(
-    project: Callable, cut_off: Callable, file: str, damage: str
-) -> None:
-    undisturbed = weights(TEACHER)
-    cut_off(STEPS_AN_EPOCH + 5)
-    (path,) = CHECKPOINTS.rglob(file)
-    content = path.read_bytes()
-    middle = len(content) // 2
-    match damage:
-        case "remove":
-            path.unlink()
-        case "truncate":
-            path.write_bytes(content[:middle])
-        case "flip":
-            path.write_bytes(
-                content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
-            )
-    project("finetune")
-    assert weights(TEACHER) == undisturbed
-
-
-def test_a_run_is_known_by_the_models_settings_too(project: Callable) -> None:
-    model = AutoModelForSequenceClassification.from_pretrained(TEACHER)
-    key = run_key(model, DatasetDict())
-    assert run_key(model, DatasetDict()) == key
-    model.config.hidden_dropout_prob = 0.3
-    assert run_key(model, DatasetDict()) != key
-
-
-def test_a_run_with_other_settings_starts_anew(
-    project: Callable, cut_off: Callable, capsys: pytest.CaptureFixture
-) -> None:
-    project("finetune", "seed=14")
-    undisturbed = weights(TEACHER)
-    cut_off(STEPS_AN_EPOCH + 5)
-    project("finetune", "seed=14")
-    assert "continuing" not in capsys.readouterr().out
-    assert weights(TEACHER) == undisturbed
     assert not CHECKPOINTS.exists()
+
+
+def test_a_training_without_finite_weights_saves_nothing_and_says_so(project: Callable) -> None:
+    encoder = AutoModel.from_pretrained(ENCODER)
+    torch.nn.init.constant_(encoder.embeddings.word_embeddings.weight, float("nan"))
+    encoder.save_pretrained(ENCODER)
+    shutil.rmtree(TEACHER)
+    Path("reports/finetune.csv").unlink()
+    message = r"^finetune.learning_rate = 0.003: the validation loss is nan after epoch 1; use"
+    with pytest.raises(InputError, match=message):
+        project("finetune")
+    assert not TEACHER.exists()
+    assert not Path("reports/finetune.csv").exists()
+    assert not [*CHECKPOINTS.rglob("*.safetensors")]
 
 
 def test_a_fine_tuned_checkpoint_can_be_kept(project: Callable, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     TEACHER.rename(mine)
     overrides = [f"model.source.path={mine}", "finetune.epochs=0"]
-    project("fetch", "fetch.item=encoder", *overrides)
-    assert "kept as it came" in project("finetune", *overrides)
+    project("fetch", "run.item=encoder", *overrides)
+    assert "already fine-tuned" in project("finetune", *overrides)
     kept = AutoModelForSequenceClassification.from_pretrained(TEACHER).state_dict()
     source = AutoModelForSequenceClassification.from_pretrained(mine).state_dict()
     assert all(torch.equal(kept[name], tensor) for name, tensor in source.items())
@@ -177,58 +127,23 @@ def test_a_checkpoint_for_other_labels_is_not_kept(project: Callable, tmp_path: 
     model.save_pretrained(mine)
     AutoTokenizer.from_pretrained(TEACHER).save_pretrained(mine)
     overrides = [f"model.source.path={mine}", "finetune.epochs=0"]
-    project("fetch", "fetch.item=encoder", *overrides)
+    project("fetch", "run.item=encoder", *overrides)
     with pytest.raises(InputError, match=r"set data.label_names to the classifier's"):
         project("finetune", *overrides)
 
 
-def test_more_tokens_than_positions_are_refused(project: Callable) -> None:
-    with pytest.raises(InputError, match=r"the encoder has 64 positions; use 64 or less"):
-        project("finetune", "model.max_length=128")
+def test_more_tokens_than_the_encoder_reads_are_refused(project: Callable) -> None:
+    with pytest.raises(InputError, match=r"the encoder reads at most 64 tokens; use 64 or less"):
+        project("finetune", "model.max_length=65")
+    RobertaConfig(max_position_embeddings=66, pad_token_id=1).save_pretrained(ENCODER)
+    with pytest.raises(InputError, match=r"max_length = 66, .* reads at most 64 tokens; use 64"):
+        project("finetune", "model.max_length=66")
 
 
-def test_a_head_for_other_classes_is_replaced(project: Callable, tmp_path: Path) -> None:
-    mine = tmp_path / "mine"
+def test_a_head_for_other_classes_is_replaced(project: Callable) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(
         TEACHER, num_labels=5, ignore_mismatched_sizes=True
     )
-    model.save_pretrained(mine)
-    AutoTokenizer.from_pretrained(TEACHER).save_pretrained(mine)
-    overrides = [f"model.source.path={mine}", "finetune.epochs=1"]
-    project("fetch", "fetch.item=encoder", *overrides)
-    project("finetune", *overrides)
-    assert AutoModelForSequenceClassification.from_pretrained(TEACHER).config.num_labels == 2
-
-
-def test_two_equal_answers_cost_their_cross_entropy_alone() -> None:
-    logits, labels = torch.tensor([[2.0, -1.0], [0.5, 0.0]]), torch.tensor([0, 1])
-    loss = consistency_loss(logits, logits, labels, weight=3)
-    assert loss == pytest.approx(functional.cross_entropy(logits, labels).item())
-
-
-def test_the_divergence_of_two_answers_counts_both_ways() -> None:
-    first, second = torch.tensor([[2.0, -1.0]]), torch.tensor([[0.0, 0.5]])
-    p, q = first.softmax(-1), second.softmax(-1)
-    expected = ((p - q) * (p.log() - q.log())).sum() / 2
-    labels = torch.tensor([1])
-    plain, weighted = (
-        consistency_loss(first, second, labels, weight=weight).item() for weight in (0, 2)
-    )
-    assert weighted - plain == pytest.approx(2 * expected.item())
-
-
-@pytest.mark.parametrize(
-    ("setting", "supported", "wanted"),
-    [("auto", True, True), ("auto", False, False), ("off", True, False), ("on", True, True)],
-)
-def test_bf16_follows_the_cpu(
-    monkeypatch: pytest.MonkeyPatch, setting: str, supported: bool, wanted: bool
-) -> None:
-    monkeypatch.setattr("stages.core.training.trainer.cpu_has_bf16", lambda: supported)
-    assert bf16_wanted(setting) is wanted
-
-
-def test_bf16_is_refused_where_it_would_be_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.core.training.trainer.cpu_has_bf16", lambda: False)
-    with pytest.raises(InputError, match="no bfloat16 instructions; use auto or off"):
-        bf16_wanted("on")
+    model.save_pretrained(ENCODER)
+    replaced = finetune.load_classifier(load_corpus(), keep=False)
+    assert replaced.classifier.out_features == replaced.config.num_labels == 2

@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -6,14 +7,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
     BertModel,
     DistilBertConfig,
     DistilBertForSequenceClassification,
-    DistilBertModel,
-    RobertaConfig,
-    RobertaForSequenceClassification,
+    PreTrainedModel,
 )
 
 from stages.core.launch.errors import InputError
@@ -32,26 +33,101 @@ SHAPE = {
 }
 
 
-def teacher() -> BertForSequenceClassification:
-    model = BertForSequenceClassification(BertConfig(**SHAPE)).eval()
+def randomized(model: PreTrainedModel) -> PreTrainedModel:
+    """Return `model` with weights so large that every layer matters."""
+    torch.manual_seed(0)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    return model
+    return model.eval()
+
+
+def teacher(family: str = "bert", **changes: Any) -> PreTrainedModel:
+    config = AutoConfig.for_model(family, **{**SHAPE, **changes})
+    return randomized(AutoModelForSequenceClassification.from_config(config))
+
+
+def distilbert(**changes: Any) -> PreTrainedModel:
+    shape = {"vocab_size": 30, "n_layers": 2, "dim": 8, "n_heads": 2, "hidden_dim": 16}
+    config = DistilBertConfig(**{**shape, "max_position_embeddings": 20, **changes})
+    return randomized(DistilBertForSequenceClassification(config))
 
 
 def student_config(**changes: object) -> StudentConfig:
     return StudentConfig(**{**composed().student, **changes})
 
 
-def test_a_student_of_all_layers_has_the_teachers_hidden_states() -> None:
-    """Holds the copied embeddings, token type and every part of a layer to account at once."""
-    model = teacher()
+IDS = torch.randint(3, 30, (2, 9), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu", "gelu_new"])
+def test_a_distilbert_of_all_layers_has_the_berts_hidden_states(activation: str) -> None:
+    model = teacher(hidden_act=activation)
     student = build_student(student_config(n_layers=6), model).eval()
-    ids = torch.randint(30, (2, 9))
+    assert student.config.model_type == "distilbert"
     with torch.no_grad():
-        expected = model.bert(ids).last_hidden_state
-        found = student.distilbert(ids).last_hidden_state
+        expected = model.base_model(IDS).last_hidden_state
+        found = student.distilbert(IDS).last_hidden_state
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+OWN_CLASS = [
+    ("bert", {"layer_norm_eps": 0.1}),
+    ("bert", {"position_embedding_type": "relative_key"}),
+    ("roberta", {}),
+    ("electra", {"embedding_size": 8}),
+    ("mpnet", {}),
+    ("deberta-v2", {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]}),
+    ("modernbert", {"global_attn_every_n_layers": 2, "local_attention": 4, "pad_token_id": 0}),
+    ("distilbert", {"hidden_dim": 32}),
+    ("longformer", {"attention_window": [4, 8, 4, 8, 4, 8]}),
+]
+
+
+@pytest.mark.parametrize(("family", "changes"), OWN_CLASS)
+def test_a_student_of_all_layers_and_the_head_gives_the_teachers_logits(
+    family: str, changes: dict
+) -> None:
+    model = teacher(family, **changes)
+    student = build_student(student_config(n_layers=6), model).eval()
+    assert type(student) is type(model)
+    with torch.no_grad():
+        np.testing.assert_allclose(student(IDS).logits, model(IDS).logits, atol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "changes"), OWN_CLASS)
+def test_a_shallow_student_computes_what_its_layers_computed_in_the_teacher(
+    tmp_path: Path, family: str, changes: dict
+) -> None:
+    """The student is reloaded, so that only its weights and its config count."""
+    model = teacher(family, **changes)
+    build_student(student_config(n_layers=3), model).save_pretrained(tmp_path)
+    student = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    chosen = [0, 1, 4] if family == "modernbert" else [0, 2, 5]
+    (name,) = (
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.ModuleList) and len(module) == 6
+    )
+    pruned = copy.deepcopy(model)
+    layers = pruned.get_submodule(name)
+    pruned.set_submodule(name, torch.nn.ModuleList(layers[index] for index in chosen))
+    with torch.no_grad():
+        np.testing.assert_allclose(student(IDS).logits, pruned(IDS).logits, atol=1e-5)
+
+
+def test_every_dropout_of_a_student_of_the_teachers_class_is_the_configured_one() -> None:
+    student = build_student(student_config(dropout=0.25), teacher("roberta"))
+    rates = {each.p for each in student.modules() if isinstance(each, torch.nn.Dropout)}
+    assert rates == {0.25}
+
+
+def test_a_layer_that_depends_on_its_place_is_not_put_elsewhere() -> None:
+    model = teacher("modernbert", global_attn_every_n_layers=2, pad_token_id=0)
+    for layers in ([1, 2], [2, 1]):  # a local layer as a global one; one with a norm as the first
+        with pytest.raises(
+            InputError, match=r"a modernbert, can't be copied.*student.init=scratch"
+        ):
+            build_student(student_config(n_layers=2, teacher_layers=layers), model)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +140,7 @@ def test_a_student_of_all_layers_has_the_teachers_hidden_states() -> None:
         (2, [4, 1], [4, 1]),
     ],
 )
-def test_layers_are_spaced_evenly_or_as_told(
+def test_layers_are_spaced_evenly_or_as_configured(
     n_layers: int, chosen: list[int] | None, expected: list[int]
 ) -> None:
     model = teacher()
@@ -80,9 +156,11 @@ def test_the_controls_layers_come_from_the_encoder_before_fine_tuning(
     pretrained = BertModel(BertConfig(**SHAPE))
     pretrained.save_pretrained(tmp_path)
     monkeypatch.setattr("stages.core.training.student.ENCODER", tmp_path)
-    student = build_student(student_config(init="encoder"), teacher())
     theirs = pretrained.encoder.layer[5].output.dense.weight
+    student = build_student(student_config(init="encoder"), teacher())
     assert torch.equal(student.distilbert.transformer.layer[2].ffn.lin2.weight, theirs)
+    student = build_student(student_config(init="encoder"), teacher(layer_norm_eps=1e-5))
+    assert torch.equal(student.bert.encoder.layer[2].output.dense.weight, theirs)
 
 
 def test_a_student_from_scratch_has_its_own_width_and_the_teachers_labels() -> None:
@@ -95,14 +173,14 @@ def test_a_student_from_scratch_has_its_own_width_and_the_teachers_labels() -> N
 
 def test_the_posts_student_has_28_8_million_parameters() -> None:
     config = StudentConfig(**composed("student=distilbert-4l").student)
-    bert_base = BertForSequenceClassification(BertConfig())
-    count = sum(parameter.numel() for parameter in build_student(config, bert_base).parameters())
+    with torch.device("meta"):
+        student = build_student(config, BertForSequenceClassification(BertConfig()))
+    count = sum(parameter.numel() for parameter in student.parameters())
     assert count == pytest.approx(28.8e6, rel=0.01)
 
 
 def test_a_student_from_a_checkpoint_has_its_weights(tmp_path: Path) -> None:
-    shape = {"vocab_size": 30, "n_layers": 2, "dim": 8, "n_heads": 2, "hidden_dim": 16}
-    source = DistilBertModel(DistilBertConfig(**shape, max_position_embeddings=20))
+    source = distilbert(activation="relu").distilbert
     source.save_pretrained(tmp_path)
     config = student_config(
         init="checkpoint", checkpoint=str(tmp_path), n_layers=2, dim=8, n_heads=2, hidden_dim=16
@@ -110,6 +188,7 @@ def test_a_student_from_a_checkpoint_has_its_weights(tmp_path: Path) -> None:
     student = build_student(config, teacher())
     for name, weights in source.state_dict().items():
         assert torch.equal(student.distilbert.state_dict()[name], weights)
+    assert student.config.activation == "relu"
 
 
 @pytest.mark.parametrize(
@@ -138,19 +217,8 @@ def test_a_bad_checkpoint_for_a_student_is_one_message(
     config = student_config(
         init="checkpoint", checkpoint=str(tmp_path), n_layers=2, dim=8, n_heads=2, hidden_dim=16
     )
-    big = BertForSequenceClassification(BertConfig(**{**SHAPE, "max_position_embeddings": 512}))
     with pytest.raises(InputError, match=message):
-        build_student(config, big)
-
-
-def roberta() -> RobertaForSequenceClassification:
-    return RobertaForSequenceClassification(RobertaConfig(**SHAPE))
-
-
-def distilbert() -> DistilBertForSequenceClassification:
-    return DistilBertForSequenceClassification(
-        DistilBertConfig(vocab_size=30, n_layers=2, dim=8, n_heads=2, hidden_dim=16)
-    )
+        build_student(config, teacher())
 
 
 def test_a_bert_directory_is_no_checkpoint_for_a_student(tmp_path: Path) -> None:
@@ -160,18 +228,26 @@ def test_a_bert_directory_is_no_checkpoint_for_a_student(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("make", "changes", "message"),
+    ("family", "changes", "message"),
     [
-        (teacher, {"dim": 8}, r"needs the teacher's dim.*student.init=scratch"),
-        (teacher, {"n_heads": 3}, "student.dim = 16 is not a multiple of student.n_heads = 3"),
-        (teacher, {"n_layers": 7}, "the teacher has 0 to 5"),
-        (teacher, {"n_layers": 2, "teacher_layers": [0, 6]}, r"\[0, 6\]; the teacher has 0 to 5"),
-        (teacher, {"n_heads": 4}, r"needs the teacher's dim, n_heads and hidden_dim"),
-        (teacher, {"init": "checkpoint", "checkpoint": "gone"}, "'gone' is not a checkpoint dir"),
-        (roberta, {}, "the teacher is a roberta; use student.init=scratch"),
-        (distilbert, {}, "the teacher is a distilbert; use student.init=scratch"),
+        (
+            "bert",
+            {"dim": 8},
+            "student.dim = 8, but the layers to copy have 16; use student.dim=null",
+        ),
+        ("bert", {"n_heads": 4}, "student.n_heads = 4, but the layers to copy have 2; use"),
+        ("roberta", {"hidden_dim": 8}, "student.hidden_dim = 8, .* or student.init=scratch"),
+        ("bert", {"n_layers": 7}, "the teacher, which has 0 to 5; change student.n_layers"),
+        (
+            "bert",
+            {"n_layers": 2, "teacher_layers": [0, 6]},
+            r"\[0, 6\] of the teacher, which has 0",
+        ),
+        ("bert", {"init": "scratch", "n_heads": 3}, "dim = 16 is not a multiple of .*n_heads = 3"),
+        ("bert", {"init": "checkpoint", "checkpoint": "gone"}, "'gone' is not a checkpoint dir"),
+        ("albert", {}, "an? albert, can't be copied into a student; use student.init=scratch"),
     ],
 )
-def test_a_shape_that_does_not_fit_is_named(make, changes: dict, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_shape_that_does_not_fit_is_named(family: str, changes: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        build_student(student_config(**changes), make())
+        build_student(student_config(**changes), teacher(family))

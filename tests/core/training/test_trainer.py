@@ -1,34 +1,27 @@
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
 import pandas as pd
 import pytest
 import torch
-from transformers import TrainerState, TrainingArguments
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    TrainerState,
+    TrainingArguments,
+)
 
-from stages.core.training.trainer import WeightAverage, learning_curve
-
-
-def test_the_average_is_shown_between_epochs_and_training_goes_on_from_the_weights() -> None:
-    model = torch.nn.Linear(1, 1, bias=False)
-    callback = WeightAverage(decay=0.75)
-    torch.nn.init.constant_(model.weight, 8.0)
-    callback.on_train_begin(TrainingArguments(), TrainerState(), model=model)
-    for value in (8.0, 4.0, 0.0):
-        torch.nn.init.constant_(model.weight, value)
-        callback.on_step_end(model=model)
-    callback.on_epoch_end(model=model)
-    assert model.weight.item() == pytest.approx((8 * 0.75 + 4 * 0.25) * 0.75 + 0 * 0.25)
-    callback.on_epoch_begin(model=model)
-    assert model.weight.item() == 0
-
-
-def test_a_decay_of_zero_keeps_the_last_weights() -> None:
-    model = torch.nn.Linear(1, 1, bias=False)
-    callback = WeightAverage(decay=0.0)
-    callback.on_train_begin(TrainingArguments(), TrainerState(), model=model)
-    for value in (8.0, 4.0):
-        torch.nn.init.constant_(model.weight, value)
-        callback.on_step_end(model=model)
-    callback.on_epoch_end(model=model)
-    assert model.weight.item() == 4
+from stages.core.launch.errors import InputError
+from stages.core.training.trainer import (
+    FiniteLoss,
+    bf16_wanted,
+    kept_accuracy,
+    learning_curve,
+    longest_text,
+    save_run,
+)
 
 
 def test_the_learning_curve_has_one_row_an_epoch() -> None:
@@ -48,3 +41,78 @@ def test_the_learning_curve_has_one_row_an_epoch() -> None:
         }
     )
     pd.testing.assert_frame_equal(learning_curve(history), expected)
+
+
+def test_the_reported_accuracy_is_the_kept_epochs_and_rounded_in_the_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    history = [
+        {"loss": 0.5, "eval_loss": 0.30504, "eval_accuracy": 0.80001, "epoch": 1.0},
+        {"loss": 0.4, "eval_loss": 0.30496, "eval_accuracy": 0.90001, "epoch": 2.0},
+    ]
+    curve = learning_curve(history)
+    assert kept_accuracy(curve) == 0.90001
+    save_run(Mock(), Mock(), curve, tmp_path / "model", tmp_path / "curve.csv", Mock())
+    written = pd.read_csv("curve.csv")
+    assert written["validation_loss"].tolist() == [0.305, 0.305]
+    assert written["validation_accuracy"].tolist() == [0.8, 0.9]
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_non_finite_validation_loss_names_the_learning_rate(loss: float) -> None:
+    arguments, state = TrainingArguments(learning_rate=0.5), TrainerState(epoch=2.0)
+    message = rf"^distill.learning_rate = 0.5: the validation loss is {loss} after epoch 2; use"
+    with pytest.raises(InputError, match=message):
+        FiniteLoss("distill").on_evaluate(arguments, state, metrics={"eval_loss": loss})
+
+
+def classifier(family: str, **changes: Any) -> PreTrainedModel:
+    shape = {"vocab_size": 30, "num_attention_heads": 2, "num_hidden_layers": 1}
+    widths = {"dim" if family == "distilbert" else "hidden_size": 16}
+    config = AutoConfig.for_model(family, **shape, **widths, **changes)
+    return AutoModelForSequenceClassification.from_config(config).eval()
+
+
+@pytest.mark.parametrize(
+    ("family", "positions", "longest"),
+    [
+        ("bert", 64, 64),
+        ("distilbert", 64, 64),
+        ("electra", 64, 64),
+        ("roberta", 66, 64),
+        ("mpnet", 66, 64),
+        ("nystromformer", 64, 64),
+    ],
+)
+def test_the_longest_text_can_be_read_and_a_longer_one_cannot(
+    family: str, positions: int, longest: int
+) -> None:
+    model = classifier(family, max_position_embeddings=positions, pad_token_id=1)
+    assert longest_text(model.config) == longest
+    with torch.no_grad():
+        assert model(torch.full((1, longest), 5)).logits.isfinite().all()
+        with pytest.raises((IndexError, RuntimeError)):
+            model(torch.full((1, longest + 1), 5))
+
+
+def test_a_model_without_a_position_table_reads_what_its_config_says() -> None:
+    config = AutoConfig.for_model("modernbert", num_hidden_layers=1, max_position_embeddings=99)
+    assert longest_text(config) == 99
+
+
+@pytest.mark.parametrize(
+    ("setting", "supported", "wanted"),
+    [("auto", True, True), ("auto", False, False), ("off", True, False), ("on", True, True)],
+)
+def test_bf16_follows_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, setting: str, supported: bool, wanted: bool
+) -> None:
+    monkeypatch.setattr("stages.core.training.trainer.cpu_has_bf16", lambda: supported)
+    assert bf16_wanted(setting) is wanted
+
+
+def test_bf16_is_refused_where_it_would_be_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.core.training.trainer.cpu_has_bf16", lambda: False)
+    with pytest.raises(InputError, match="no bfloat16 instructions; use auto or off"):
+        bf16_wanted("on")

@@ -1,0 +1,63 @@
+"""Resuming an interrupted training: whose checkpoints they are, and which of them are complete."""
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from datasets import DatasetDict
+from datasets.fingerprint import Hasher
+from transformers import PreTrainedModel
+
+from stages.core.launch.atomic import write_text
+
+DIGESTS = "SHA256SUMS"  # in a checkpoint: the digest of every other file; written last
+
+
+def run_key(model: PreTrainedModel, corpus: DatasetDict, *settings: Any) -> str:
+    """Return a hash of a run's inputs: only a run with the same key resumes its checkpoints.
+
+    It does not notice changed code: a run that is interrupted before a change to the loss, the
+    averaging or the trainer resumes after it. Remove data/checkpoints to start again.
+
+    Args:
+        model: before its first step.
+        corpus: tokenized splits.
+        settings: everything else that decides the weights, as plain values.
+    """
+    texts = {name: split.to_dict() for name, split in corpus.items()}
+    versions = (torch.__version__, transformers.__version__, torch.get_num_threads())
+    return Hasher.hash((model.config.to_dict(), model.state_dict(), texts, settings, versions))
+
+
+def last_checkpoint(directory: Path) -> str | None:
+    """Return a run's last complete checkpoint; remove incomplete ones, and those of other runs."""
+    directory.mkdir(parents=True, exist_ok=True)
+    complete = {path for path in directory.glob("checkpoint-*") if is_complete(path)}
+    for path in {*directory.parent.iterdir(), *directory.iterdir()} - {directory, *complete}:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if not complete:
+        return None
+    last = max(complete, key=lambda path: int(path.name.split("-")[1]))
+    print(f"resuming an interrupted run from {last.name.replace('-', ' ')}", flush=True)
+    return str(last)
+
+
+def seal(checkpoint: Path) -> None:
+    """Write the digests of a checkpoint's files, which marks it as complete."""
+    write_text(checkpoint / DIGESTS, digests(checkpoint))
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Return whether a checkpoint is sealed and its files are unchanged since."""
+    file = checkpoint / DIGESTS
+    return file.exists() and file.read_bytes() == digests(checkpoint).encode()
+
+
+def digests(checkpoint: Path) -> str:
+    """Return a line for every file in a checkpoint, with its SHA-256, as sha256sum prints it."""
+    files = [file for file in sorted(checkpoint.iterdir()) if file.name != DIGESTS]
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
+    return "".join(lines)

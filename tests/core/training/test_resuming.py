@@ -1,0 +1,79 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from datasets import Dataset, DatasetDict
+from transformers import DistilBertConfig, DistilBertModel
+
+from stages.core.training.resuming import is_complete, last_checkpoint, run_key, seal
+
+FILES = ("model.safetensors", "trainer_state.json", "weights.safetensors")
+
+
+def checkpoint(directory: Path, step: int = 1) -> Path:
+    path = directory / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    for file in FILES:
+        (path / file).write_bytes(bytes(range(100)))
+    seal(path)
+    return path
+
+
+def flipped(content: bytes) -> bytes:
+    return content[:50] + bytes([content[50] ^ 0x81]) + content[51:]
+
+
+@pytest.mark.parametrize("file", [*FILES, "SHA256SUMS"])
+@pytest.mark.parametrize("damage", [None, lambda content: content[:50], flipped])
+def test_a_damaged_checkpoint_is_incomplete(
+    tmp_path: Path, file: str, damage: Callable[[bytes], bytes] | None
+) -> None:
+    path = checkpoint(tmp_path)
+    assert is_complete(path)
+    if damage:
+        (path / file).write_bytes(damage((path / file).read_bytes()))
+    else:
+        (path / file).unlink()
+    assert not is_complete(path)
+
+
+def test_a_run_resumes_its_last_complete_checkpoint_and_removes_all_others(tmp_path: Path) -> None:
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    kept = [checkpoint(mine, 9), checkpoint(mine, 10)]
+    damaged = checkpoint(mine, 11)
+    (damaged / FILES[0]).unlink()
+    checkpoint(other)
+    assert last_checkpoint(mine) == str(mine / "checkpoint-10")
+    assert sorted(mine.iterdir()) == sorted(kept)
+    assert [*tmp_path.iterdir()] == [mine]
+
+
+def test_a_run_without_checkpoints_starts_at_the_beginning(tmp_path: Path) -> None:
+    assert last_checkpoint(tmp_path / "runs" / "mine") is None
+
+
+def test_every_input_of_a_run_is_in_its_key() -> None:
+    def model(dropout: float = 0.1) -> DistilBertModel:
+        config = DistilBertConfig(
+            vocab_size=9, n_layers=1, dim=4, n_heads=1, hidden_dim=4, dropout=dropout
+        )
+        return DistilBertModel(config)
+
+    def corpus(*labels: int) -> DatasetDict:
+        return DatasetDict({"train": Dataset.from_dict({"label": labels})})
+
+    first = model()
+    again, regularized = model(), model(dropout=0.3)
+    regularized.load_state_dict(first.state_dict())
+    runs = [
+        (first, corpus(0, 1), {"epochs": 1}, 13),
+        (again, corpus(0, 1), {"epochs": 1}, 13),
+        (regularized, corpus(0, 1), {"epochs": 1}, 13),
+        (first, corpus(0, 0), {"epochs": 1}, 13),
+        (first, corpus(0, 1), {"epochs": 2}, 13),
+        (first, corpus(0, 1), {"epochs": 1}, 14),
+    ]
+    keys = [run_key(*run) for run in runs]
+    assert len({*keys}) == len(runs)
+    again.load_state_dict(first.state_dict())
+    assert run_key(again, *runs[0][1:]) == keys[0]
