@@ -1,4 +1,4 @@
-"""Put one variant where it can be uploaded from as it is: with a model card and its licence."""
+"""Put one variant into data/release, ready to upload: with a model card and its licence."""
 
 import json
 import shutil
@@ -8,14 +8,16 @@ import pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from pydantic.dataclasses import dataclass
 
-from stages.core.engines.classifier import load_classifier, load_tokenizer
+from stages.core.engines import load_engine
+from stages.core.engines.classifier import load_tokenizer
+from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.parse import STRICT
-from stages.core.launch.paths import MACHINE, RELEASE, REPORTS, spoken, variant_directory
+from stages.core.launch.paths import MACHINE, RELEASE, REPORTS
 from stages.core.launch.settings import DataConfig, ModelConfig, ReleaseConfig
-from stages.core.reporting.page import literal
-from stages.core.reporting.results import BASELINE
+from stages.core.reporting import tables
+from stages.core.reporting.results import BASELINE, fastest_student, recommended
 
 TEMPLATE = Path(__file__).parent / "core" / "reporting" / "templates" / "card.md.jinja"
 
@@ -30,32 +32,60 @@ class Config:
 
 
 def run(config: Config) -> str:
-    """Write data/release: a variant's directory, and its model card as README.md."""
-    variant = f"{config.release.model}_{config.release.form}"
+    """Write data/release: a variant's directory and its model card; without one, only a README."""
     table = pd.read_csv(REPORTS / "results.csv", index_col="variant")
-    text = card(config, variant, table)
+    chosen = recommended(table)
+    name = chosen if config.release.variant == "recommended" else config.release.variant
     with atomic_directory(RELEASE) as directory:
-        shutil.copytree(variant_directory(variant), directory, dirs_exist_ok=True)
+        if name is None:
+            text = refusal(table)
+        else:
+            variant = Variant.named(name)
+            shutil.copytree(variant.directory, directory, dirs_exist_ok=True)
+            text = card(config, variant, table)
         (directory / "README.md").write_text(text + "\n", encoding="utf-8")
-    row = table.loc[variant]
-    told = "the recommended variant" if row["recommended"] else "not the recommended variant"
-    return f"{RELEASE}, {spoken(variant)}, {told}, with a test accuracy of {row['accuracy']:.4f}"
+    if name is None:
+        return (
+            f"{RELEASE} holds no model, because no variant meets the constraints of report; relax "
+            f"them, or use release.variant={fastest_student(table)}"
+        )
+    kind = "recommended" if name == chosen else "not recommended"
+    accuracy = table.loc[name, "accuracy"]
+    return f"{RELEASE}, {variant.title} ({kind}), with a test accuracy of {accuracy:.4f}"
 
 
-def card(config: Config, variant: str, table: pd.DataFrame) -> str:
+def refusal(table: pd.DataFrame) -> str:
+    """Return a README on why no variant is released.
+
+    Args:
+        table: results.csv.
+    """
+    columns = [tables.VARIANT, tables.Column("Reason", "verdict")]
+    return (
+        "# No model\n\nNo variant meets the constraints on latency and accuracy:\n\n"
+        f"{tables.markdown(tables.render(table, columns))}\n\n"
+        "Relax the constraints in the section `report` of the settings, or name a variant, such as "
+        f"`release.variant={fastest_student(table)}`."
+    )
+
+
+def card(config: Config, variant: Variant, table: pd.DataFrame) -> str:
     """Return a model card (https://huggingface.co/docs/hub/model-cards).
 
     Args:
-        config: tells what encoder and texts are called, and their licences.
-        variant: the one that the card is of.
+        config: names the encoder, the texts and their licences.
+        variant: the one released.
         table: results.csv.
     """
-    directory, row = variant_directory(variant), table.loc[variant]
+    row, manifest = table.loc[variant.name], Manifest.read(variant.directory)
+    engine, chosen = load_engine(manifest.engine), recommended(table)
+    max_length = load_tokenizer(variant.directory).truncation["max_length"]
+    title = f"{variant.title.capitalize()}: {row['label']}"
     metadata = ModelCardData(
         license=config.model.license,
-        library_name="transformers" if config.release.form == "pytorch" else "onnx",
+        library_name=engine.LIBRARY,
         pipeline_tag="text-classification",
-        model_name=f"{spoken(variant)}: {row['label']}",
+        model_name=title,
         eval_results=[
             EvalResult(
                 task_type="text-classification",
@@ -68,18 +98,22 @@ def card(config: Config, variant: str, table: pd.DataFrame) -> str:
             for metric, column in (("accuracy", "accuracy"), ("f1", "macro_f1"))
         ],
     )
+    figures = tables.render(table.loc[[variant.name, BASELINE]], tables.CARD)
+    figures = figures.T.set_axis(["This model", "The fine-tuned teacher in PyTorch"], axis=1)
     return ModelCard.from_template(
         metadata,
         str(TEMPLATE),
-        title=f"{spoken(variant).capitalize()}: {row['label']}",
+        title=title,
         row=row,
-        recommended=" ".join(map(spoken, table.index[table["recommended"]])),
-        baseline=table.loc[BASELINE],
-        labels=[literal(label) for label in load_classifier(directory).labels],
-        max_length=load_tokenizer(directory).truncation["max_length"],
+        student=variant.model == "student",
+        recommended=Variant.named(chosen).title if chosen else None,
+        figures=tables.markdown(figures.reset_index(names="")),
+        labels=[tables.literal(label) for label in tables.classes(table)],
+        example=engine.EXAMPLE.format(max_length=max_length),
+        max_length=max_length,
         encoder=config.model,
         texts=config.data,
-        form=config.release.form,
+        manifest=manifest,
         machine=json.loads(MACHINE.read_text()),
     ).content
 

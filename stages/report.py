@@ -1,19 +1,30 @@
-"""Put everything together: the tables, the metrics, the figures and the verdict."""
+"""Combine everything into reports: tables, metrics, figures and the verdict."""
+
+import json
 
 import pandas as pd
 from pydantic.dataclasses import dataclass
 
+from stages.core.engines.variant import Variant, variants
 from stages.core.launch.atomic import atomic_file, write_json, write_text
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
 from stages.core.launch.parse import STRICT
-from stages.core.launch.paths import CONTROL, REPORTS
-from stages.core.launch.settings import BenchmarkConfig, ReportConfig
+from stages.core.launch.paths import BENCHMARK, MACHINE, REPORTS
+from stages.core.launch.settings import (
+    BenchmarkConfig,
+    DataConfig,
+    Forms,
+    ModelConfig,
+    ReportConfig,
+)
+from stages.core.measuring.rounds import CONTROL
 from stages.core.reporting import figures, results
+from stages.core.reporting.accuracy import mistakes
 from stages.core.reporting.html import html
-from stages.core.reporting.latency import TAIL_SAMPLES
-from stages.core.reporting.page import headline, page
-from stages.core.reporting.results import BEST, SLA_LATENCY
+from stages.core.reporting.latency import TAIL_SAMPLES, Estimate, speedup
+from stages.core.reporting.page import Findings, headline, hero, page
+from stages.core.reporting.results import HEADLINE_SPEED, SLA_LATENCY, SPEED
 from stages.core.reporting.verdict import pareto_front, recommend
 
 
@@ -23,95 +34,140 @@ class Config:
 
     benchmark: BenchmarkConfig
     report: ReportConfig
+    model: ModelConfig
+    data: DataConfig
+    forms: Forms
 
 
 def run(config: Config) -> str:
     """Write reports/: results.md, index.html, results.csv, sweep.csv, metrics.json, the figures.
 
     Raises:
-        InputError: the samples are too few for the percentile that the SLA names.
+        InputError: the samples or the profile are of other variants than forms names, or too few
+            for the SLA's percentile.
     """
-    settings = config.report
-    samples = results.load_samples()
+    served = variants(config.forms)
+    names = [variant.name for variant in served]
+    samples, predictions = results.load_samples(names), results.load_predictions(names)
     control = results.control(samples, config.benchmark.control)
     noise = max(abs(estimate.value - 1) for estimate in control.values())
-    table, sweep = results.variants(samples, noise), results.sweep(samples)
-    answered = results.of_measure(samples, "test_label")
-    latency = SLA_LATENCY.format(settings.sla_percentile)
-    if latency not in table:
-        calls = TAIL_SAMPLES * 100 // (100 - settings.sla_percentile)
-        raise InputError(
-            f"report.sla_percentile = {settings.sla_percentile} needs {calls} calls; raise "
-            f"benchmark.rounds × benchmark.calls to that, or name a lower percentile"
-        )
-    kept = [f"validation_retained{end}" for end in ("", "_low", "_high")]
-    choice = table[[latency, "validation_accuracy", *kept]].set_axis(
-        ["latency", "accuracy", "kept", "kept_low", "kept_high"], axis=1
+    found = [
+        results.artefacts(served),
+        results.accuracies(predictions),
+        results.latencies(samples, noise),
+    ]
+    answered = results.of_measure(samples[samples["variant"] != CONTROL], "test_label")
+    table, summary = with_verdict(pd.concat(found, axis=1), answered, noise, config.report)
+    student = results.headliner(table)
+    if Variant.named(student).model != "student":
+        student = results.fastest_student(table)
+    findings = Findings(
+        table=table,
+        control=control,
+        sweep=results.sweep(samples),
+        curves=learning_curves(),
+        profile=results.load_profile(names),
+        student=student,
+        mistakes=mistakes(
+            *(results.of_split(predictions[name], "test") for name in (student, results.BASELINE))
+        ),
+        summary=summary,
+        conditions=json.loads((BENCHMARK / "conditions.json").read_text()),
+        workers=json.loads((BENCHMARK / "workers.json").read_text()),
+        machine=json.loads(MACHINE.read_text()),
     )
-    verdict = recommend(
-        choice, settings.sla_ms, f"p{settings.sla_percentile}", settings.accuracy_loss
-    )
-    table["pareto_front"] = pareto_front(choice)
-    table["recommended"] = table.index == verdict.recommended
+    write(config, findings, answered)
+    return f"{REPORTS}: {headline(table)}"
 
-    for name, data in ("results", table.round(4)), ("sweep", sweep.round(4)):
+
+def with_verdict(
+    table: pd.DataFrame, answered: pd.DataFrame, noise: float, constraints: ReportConfig
+) -> tuple[pd.DataFrame, str]:
+    """Return the table with pareto_front, recommended and verdict, and the verdict's summary.
+
+    Raises:
+        InputError: the samples are too few for the SLA's percentile.
+    """
+    latency = SLA_LATENCY.format(constraints.sla_percentile)
+    if latency not in table:
+        calls = TAIL_SAMPLES * 100 // (100 - constraints.sla_percentile)
+        raise InputError(
+            f"report.sla_percentile = {constraints.sla_percentile} needs {calls} calls; raise "
+            f"benchmark.rounds × benchmark.calls to that, or use a lower percentile"
+        )
+
+    def ratio(variant: str, other: str) -> Estimate:
+        return speedup(answered, variant, other).widened(noise)
+
+    kept = [f"validation_retained{end}" for end in ("", "_low", "_high")]
+    choice = table[[latency, SPEED, "validation_accuracy", *kept]].set_axis(
+        ["latency", "speed", "accuracy", "kept", "kept_low", "kept_high"], axis=1
+    )
+    verdict = recommend(choice, ratio, constraints)
+    return table.assign(
+        pareto_front=pareto_front(choice),
+        recommended=table.index == verdict.recommended,
+        verdict=pd.Series(verdict.reasons),
+    ), verdict.summary
+
+
+def write(config: Config, found: Findings, answered: pd.DataFrame) -> None:
+    """Write all reports.
+
+    Args:
+        config: of this stage.
+        found: what they show.
+        answered: samples from text to label, without the control's.
+    """
+    percentile, sla_ms = config.report.sla_percentile, config.report.sla_ms
+    charts = {
+        "accuracy_latency": figures.accuracy_latency(found.table, percentile, sla_ms),
+        "distribution": figures.distributions(answered, sla_ms),
+        "learning": figures.learning_curves(found.curves),
+        "length": figures.latency_by_length(found.sweep),
+        "batch": figures.throughput_by_batch(found.sweep),
+        "profile": figures.time_by_kind(found.profile),
+    }
+    text = page(found, config.benchmark, percentile, config.model.title, config.data.title)
+    for name, data in ("results", found.table.round(4)), ("sweep", found.sweep.round(4)):
         with atomic_file(REPORTS / f"{name}.csv") as part:
             data.to_csv(part, index=name == "results")
-    curves, profile = learning_curves(), pd.read_csv(REPORTS / "profile.csv")
-    charts = {
-        "accuracy_latency": figures.accuracy_latency(
-            table, settings.sla_percentile, settings.sla_ms
-        ),
-        "distribution": figures.distributions(
-            answered[answered["variant"] != CONTROL], settings.sla_ms
-        ),
-        "learning": figures.learning_curves(curves),
-        "length": figures.latency_by_length(sweep),
-        "batch": figures.throughput_by_batch(sweep),
-        "profile": figures.time_by_kind(profile),
-    }
     for name, chart in charts.items():
         with atomic_file(REPORTS / f"{name}.svg") as part:
             chart.save(part)
-    text = page(
-        table, control, sweep, curves, profile, verdict, settings.sla_percentile, config.benchmark
-    )
     write_text(REPORTS / "results.md", text)
-    write_text(REPORTS / "index.html", html(text, charts))
-    write_json(REPORTS / "metrics.json", metrics(table, settings.sla_percentile))
-    return f"{REPORTS}: {headline(table)}"
+    write_text(REPORTS / "index.html", html(text, charts, hero(found.table)))
+    write_json(REPORTS / "metrics.json", metrics(found.table, percentile))
 
 
 def learning_curves() -> pd.DataFrame:
     """Return the epochs of both trainings: model, epoch, validation_accuracy and the losses."""
-    stages = {"teacher": "finetune", "student": "distill"}
-    tables = [
-        pd.read_csv(REPORTS / f"{stage}.csv").assign(model=model) for model, stage in stages.items()
-    ]
-    return pd.concat(tables)
+    files = {"teacher": "finetune.csv", "student": "distill.csv"}
+    return pd.concat(pd.read_csv(REPORTS / file).assign(model=m) for m, file in files.items())
 
 
 def metrics(table: pd.DataFrame, percentile: int) -> dict[str, dict[str, float]]:
-    """Return the metrics for `dvc metrics`: a summary, then one object a variant.
+    """Return the metrics for `dvc metrics`: a summary of the headline, then one object a variant.
 
     Few and rounded, so that a diff shows what a change did: latencies, which drift with the
-    machine, to two digits, and with them the speed-up over the teacher in PyTorch, which is paired
-    within the run and drifts less.
+    machine, to two digits. The speed-up is paired within the run and drifts less. Accuracies are
+    metrics of the stage evaluate.
+
+    Args:
+        table: results.csv, by variant.
+        percentile: of the latency.
     """
-    best = table.loc[BEST]
+    headliner = table.loc[results.headliner(table)]
     columns = {
-        "accuracy": ("accuracy", 1, ".4f"),
-        "macro_f1": ("macro_f1", 1, ".4f"),
-        "validation_accuracy": ("validation_accuracy", 1, ".4f"),
-        "speedup": ("test_label_speedup", 1, ".2g"),
+        "speedup": (SPEED, 1, ".2g"),
         f"p{percentile}_ms": (SLA_LATENCY.format(percentile), 1, ".2g"),
         "parameters_m": ("parameters", 1e6, ".1f"),
         "size_mb": ("size_mb", 1, ".1f"),
     }
     return {
         "summary": {
-            "latency_reduction": round(1 - 1 / best["post_model_speedup"], 3),
-            "accuracy_retained": round(best["accuracy_retained"], 4),
+            "latency_reduction": round(1 - 1 / headliner[HEADLINE_SPEED], 3),
+            "accuracy_retained": round(headliner["accuracy_retained"], 4),
         }
     } | {
         str(variant): {

@@ -8,33 +8,43 @@ import pytest
 from huggingface_hub import ModelCard
 from transformers import AutoConfig, pipeline
 
-from stages.core.launch.paths import RELEASE, variant_directory
+from stages.core.engines.variant import Variant
+from stages.core.launch.paths import RELEASE
+
+INT8 = "release.variant=student_int8"
 
 
 def card() -> ModelCard:
     return ModelCard.load(RELEASE / "README.md")
 
 
-def test_the_release_is_the_variant_and_its_card(project: Callable) -> None:
-    source = variant_directory("student_int8")
+def test_the_release_is_the_recommended_variant_and_its_card(project: Callable) -> None:
+    table = pd.read_csv("reports/results.csv", index_col="variant")
+    (name,) = table.index[table["recommended"]]
+    source = Variant.named(name).directory
     files = {path.name: path.read_bytes() for path in source.iterdir()}
     released = {path.name: path.read_bytes() for path in RELEASE.iterdir()}
-    assert {name for name in released if name not in files} == {"README.md"}
-    assert all(released[name] == data for name, data in files.items())
+    assert {other for other in released if other not in files} == {"README.md"}
+    assert all(released[other] == data for other, data in files.items())
+    assert "and recommends it under its constraints" in " ".join(card().text.split())
 
 
-def test_the_card_tells_what_the_report_measured(project: Callable) -> None:
+def test_the_card_shows_what_the_report_measured(project: Callable) -> None:
+    project("release", INT8)
     row = pd.read_csv("reports/results.csv", index_col="variant").loc["student_int8"]
-    data = card().data
+    data, text = card().data, " ".join(card().text.split())
     assert {result.metric_type: result.metric_value for result in data.eval_results} == {
         "accuracy": row["accuracy"],
         "f1": row["macro_f1"],
     }
-    assert f"| Test accuracy | {row['accuracy']:.1%} |" in card().text
-    assert f"{row['test_label_mean_ms']:.2f} ms |" in card().text
+    assert f"| Test accuracy | {row['accuracy']:.1%} ({row['accuracy_low']:.1%}–" in text
+    assert f"| Mean latency, text to label | {row['test_label_mean_ms']:.2f} ms |" in text
+    assert "It is distilled from a local encoder, fine-tuned on local texts" in text
+    assert "without integer dot products (VNNI)" in text
+    assert "Texts of more than 32 tokens are truncated." in text
 
 
-def test_the_card_tells_the_licences_that_the_config_names(project: Callable) -> None:
+def test_the_card_names_the_licences_in_the_config(project: Callable) -> None:
     settings = ("model.license=apache-2.0", "data.license=cc-by-4.0", "data.title=Some reviews")
     project("release", *settings)
     assert card().data.license == "apache-2.0"
@@ -42,6 +52,7 @@ def test_the_card_tells_the_licences_that_the_config_names(project: Callable) ->
 
 
 def test_the_example_of_the_card_classifies(project: Callable) -> None:
+    project("release", INT8)
     example = re.findall(r"```python\n(.*?)```", card().text, re.DOTALL)[0]
     done = subprocess.run(
         [sys.executable, "-c", example], cwd=RELEASE, capture_output=True, text=True, check=False
@@ -50,8 +61,9 @@ def test_the_example_of_the_card_classifies(project: Callable) -> None:
 
 
 def test_any_variant_can_be_released(project: Callable) -> None:
-    said = project("release", "release.model=teacher", "release.form=pytorch")
-    assert "teacher pytorch" in said
+    assert "teacher pytorch" in project("release", "release.variant=teacher_pytorch")
     assert not (RELEASE / "model.onnx").exists()
     assert card().data.library_name == "transformers"
+    assert "VNNI" not in card().text
+    assert "It is a local encoder, fine-tuned on" in card().text
     assert pipeline("text-classification", str(RELEASE))("good")[0]["score"] == pytest.approx(1, 1)

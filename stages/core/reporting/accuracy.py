@@ -1,94 +1,99 @@
 """Statistics of predictions: how good a variant is, and how it differs from the teacher."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
 from scipy.stats import binomtest
-from sklearn.metrics import accuracy_score, brier_score_loss, recall_score
+from sklearn.metrics import recall_score
 
 from stages.core.launch.errors import InputError
 from stages.core.reporting.latency import CONFIDENCE, Estimate, bootstrapped
+from stages.core.task.decoding import probabilities
+from stages.core.task.metrics import macro_f1, scores
+
+LOGIT = "logit_"  # the prefix of the predictions' columns with logits, one a class
 
 
-@dataclass(frozen=True)
-class Scores:
-    """How good a variant's predictions of one split are; shares from 0 to 1."""
-
-    texts: int
-    accuracy: Estimate
-    macro_f1: Estimate
-    recall: dict[str, float]  # by class
-    brier: float  # from 0 (right and sure of it) to 1 (wrong and sure of it)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How a variant's predictions compare with the teacher's on the same texts."""
-
-    agreement: float
-    better: int  # texts that this one alone gets right
-    worse: int  # texts that the teacher alone gets right
-    p_value: float  # of the exact McNemar test
-    retained: Estimate  # the accuracy, as a share of the teacher's
-
-
-def score(predictions: pd.DataFrame) -> Scores:
-    """Return the scores of predictions: columns label, predicted, and a logit_ each class.
+def score(predictions: pd.DataFrame) -> dict[str, float]:
+    """Return every metric, the intervals of accuracy and macro F1, and recall_<class>.
 
     The accuracy's interval is Wilson's, that of macro F1 a bootstrap over texts.
+
+    Args:
+        predictions: of one split; columns label, predicted and logit_<class>.
     """
-    truth, guess = predictions["label"].to_numpy(), predictions["predicted"].to_numpy()
-    logits = predictions.filter(regex="^logit_")
-    classes = np.arange(logits.shape[1])
-    right = int((truth == guess).sum())
-    interval = binomtest(right, len(truth)).proportion_ci(CONFIDENCE, method="wilson")
-    recall = recall_score(truth, guess, labels=classes, average=None, zero_division=np.nan)
-    probabilities = softmax(logits.to_numpy(float), axis=1)
-    return Scores(
-        texts=len(truth),
-        accuracy=Estimate(accuracy_score(truth, guess), interval.low, interval.high),
-        macro_f1=bootstrapped(macro_f1, truth, guess),
-        recall=dict(zip(logits.columns.str.removeprefix("logit_"), recall.tolist(), strict=True)),
-        brier=brier_score_loss(truth, probabilities, labels=classes, scale_by_half=True),
+    labels, answers = predictions["label"].to_numpy(), predictions["predicted"].to_numpy()
+    logits = predictions.filter(regex=f"^{LOGIT}")
+    values = scores(labels, logits.to_numpy(float))
+    right = round(values["accuracy"] * len(labels))
+    interval = binomtest(right, len(labels)).proportion_ci(CONFIDENCE, method="wilson")
+    recalls = recall_score(
+        labels, answers, labels=range(logits.shape[1]), average=None, zero_division=np.nan
     )
+    names = logits.columns.str.removeprefix(LOGIT)
+    return {
+        **values,
+        **Estimate(values["accuracy"], interval.low, interval.high).columns("accuracy"),
+        **bootstrapped(macro_f1, labels, answers).columns("macro_f1"),
+        **{f"recall_{name}": float(value) for name, value in zip(names, recalls, strict=True)},
+    }
 
 
-def macro_f1(truth: np.ndarray, guess: np.ndarray, axis: int) -> np.ndarray:
-    """Return the mean F1 of all classes that are there, along `axis`.
+def retained(predictions: pd.DataFrame, teacher: pd.DataFrame) -> Estimate:
+    """Return the accuracy as a share of the teacher's, with a bootstrap interval over texts.
 
-    It is scikit-learn's, for all resamples of a bootstrap at once.
+    Both have the same texts in the same order.
+
+    Raises:
+        InputError: the teacher's answers are all wrong.
     """
-    found = []
-    for name in range(max(truth.max(), guess.max()) + 1):
-        true, guessed = truth == name, guess == name
-        with np.errstate(invalid="ignore"):  # a class that is not there has none
-            found.append(2 * (true & guessed).sum(axis) / (true.sum(axis) + guessed.sum(axis)))
-    return np.nanmean(found, axis=0)
-
-
-def compare(predictions: pd.DataFrame, teacher: pd.DataFrame) -> Comparison:
-    """Return how predictions compare with the teacher's of the same texts, in the same order.
-
-    McNemar's exact test is a binomial one on the texts that one of the two alone gets right
-    (McNemar, 1947); the interval of the share retained is a bootstrap over texts, both together.
-    """
-    truth = teacher["label"].to_numpy()
-    right, teacher_right = predictions["predicted"] == truth, teacher["predicted"] == truth
+    right, teacher_right = (
+        (each["predicted"] == each["label"]).to_numpy() for each in (predictions, teacher)
+    )
     if not teacher_right.any():
         raise InputError(
-            "the teacher gets no text right; is data.label_names in the order of its classes?"
+            "the teacher's answers are all wrong; check that data.label_names is in the order of "
+            "its classes"
         )
 
     def share(ours: np.ndarray, theirs: np.ndarray, axis: int) -> np.ndarray:
         return ours.sum(axis) / theirs.sum(axis)
 
+    return bootstrapped(share, right, teacher_right)
+
+
+def compare(predictions: pd.DataFrame, teacher: pd.DataFrame) -> dict[str, float]:
+    """Return agreement, better and worse (texts that only one of the two gets right), and p_value.
+
+    The p-value is that of McNemar's exact test (1947), a binomial one on better and worse.
+    """
+    truth = teacher["label"]
+    right, teacher_right = predictions["predicted"] == truth, teacher["predicted"] == truth
     better, worse = int((right & ~teacher_right).sum()), int((~right & teacher_right).sum())
-    return Comparison(
-        agreement=float((predictions["predicted"] == teacher["predicted"]).mean()),
-        better=better,
-        worse=worse,
-        p_value=binomtest(better, better + worse).pvalue if better + worse else 1.0,
-        retained=bootstrapped(share, right.to_numpy(), teacher_right.to_numpy()),
+    return {
+        "agreement": float((predictions["predicted"] == teacher["predicted"]).mean()),
+        "better": better,
+        "worse": worse,
+        "p_value": binomtest(better, better + worse).pvalue if better + worse else 1.0,
+    }
+
+
+def mistakes(predictions: pd.DataFrame, teacher: pd.DataFrame) -> pd.DataFrame:
+    """Return the texts that the teacher alone gets right, the most confident mistakes first.
+
+    Columns: text, label, answer, confidence (the probability of the answer), teacher_confidence.
+    """
+    logits = predictions.filter(regex=f"^{LOGIT}")
+    names = logits.columns.str.removeprefix(LOGIT).to_numpy()
+    found = pd.DataFrame(
+        {
+            "text": predictions["text"],
+            "label": names[predictions["label"]],
+            "answer": names[predictions["predicted"]],
+            "confidence": probabilities(logits.to_numpy(float)).max(axis=1),
+            "teacher_confidence": probabilities(
+                teacher.filter(regex=f"^{LOGIT}").to_numpy(float)
+            ).max(axis=1),
+        }
     )
+    right, teacher_right = (each["predicted"] == each["label"] for each in (predictions, teacher))
+    return found[teacher_right & ~right].sort_values("confidence", ascending=False, kind="stable")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-TAIL_SAMPLES = 10  # a percentile is given only if so many samples lie beyond it
+TAIL_SAMPLES = 10  # samples beyond a tail percentile, without which it is not reported
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 
@@ -22,24 +22,30 @@ class Estimate:
     high: float
 
     def widened(self, share: float) -> "Estimate":
-        """Return it with an interval that reaches `share` of itself farther on both sides."""
+        """Return it with each end of the interval moved outwards by `share` of itself."""
         return Estimate(self.value, self.low * (1 - share), self.high * (1 + share))
+
+    def columns(self, name: str) -> dict[str, float]:
+        """Return it as three columns of a table: name, name_low and name_high."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
+    @classmethod
+    def of(cls, row: "pd.Series", name: str) -> "Estimate":
+        """Return the estimate in a row's three columns."""
+        return cls(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
 def summarise(samples: pd.DataFrame, count: int) -> dict[str, float]:
-    """Return the mean and the percentiles 50, 95 and 99 that a sample count supports.
+    """Return the mean, the median, and those of p95 and p99 that a sample count supports.
 
-    Every round weighs the same: a turn lasts a certain time, so that a fast round has more calls.
+    Every round has the same weight: a turn lasts a fixed time, so a fast round has more calls.
 
     Args:
         samples: columns round and ms.
-        count: the samples to count with: of all that is compared, the fewest.
+        count: the fewest samples of any variant compared.
     """
-    percentiles = [
-        percentile
-        for percentile in (50, 95, 99)
-        if count * (100 - percentile) >= 100 * TAIL_SAMPLES
-    ]
+    tails = [tail for tail in (95, 99) if count * (100 - tail) >= 100 * TAIL_SAMPLES]
+    percentiles = [50, *tails]
     found = quantiles(samples, np.array(percentiles) / 100)
     return {
         "mean": float(np.average(samples["ms"].to_numpy(float), weights=round_weights(samples))),
@@ -48,27 +54,27 @@ def summarise(samples: pd.DataFrame, count: int) -> dict[str, float]:
 
 
 def quantiles(samples: pd.DataFrame, shares: np.ndarray) -> np.ndarray:
-    """Return the quantiles of samples (columns round and ms), where every round weighs the same."""
+    """Return the quantiles of samples (columns round and ms); every round has the same weight."""
     ms = samples["ms"].to_numpy(float)
     return np.quantile(ms, shares, weights=round_weights(samples), method="inverted_cdf")
 
 
 def round_weights(samples: pd.DataFrame) -> np.ndarray:
-    """Return for each sample one by the number of those in its round."""
+    """Return the reciprocal of the number of samples in each sample's round."""
     return 1 / samples.groupby("round")["ms"].transform("size").to_numpy(float)
 
 
 def speedup(samples: pd.DataFrame, variant: str, baseline: str) -> Estimate:
     """Return how many times faster `variant` is than `baseline`.
 
-    Paired by round: the ratio of the two median latencies of each round, so that what slows a round
-    down cancels out, and of these the median, so that a round in which one of them was disturbed
-    does not count. The interval is a bootstrap over rounds.
+    Paired by round: the ratio of the two median latencies of each round cancels what slows the
+    whole round down; the median of these ratios ignores the rounds in which only one of the two was
+    disturbed. The interval is a bootstrap over rounds.
 
     Args:
         samples: of one workload and quantity; columns variant, round, ms.
-        variant: the one that is compared.
-        baseline: what it is compared with.
+        variant: the variant to rate.
+        baseline: the variant to compare it with.
     """
     medians = samples.groupby(["round", "variant"], observed=True)["ms"].median().unstack()
     ratios = (medians[baseline] / medians[variant]).to_numpy(float)
@@ -76,10 +82,10 @@ def speedup(samples: pd.DataFrame, variant: str, baseline: str) -> Estimate:
 
 
 def bootstrapped(statistic: Callable[..., Any], *samples: np.ndarray) -> Estimate:
-    """Return a statistic of samples, which are resampled together, with its bootstrap interval.
+    """Return a statistic of paired samples with its bootstrap interval.
 
     Args:
-        statistic: takes the samples, each of shape (…, observations), and an axis.
+        statistic: a function of the samples, each of shape (…, observations), and an axis.
         samples: each of shape (observations,).
     """
     interval = bootstrap(

@@ -1,107 +1,116 @@
 """The results as a page of text: results.md."""
 
-import json
-import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import StrictUndefined, Template
 
-from stages.core.launch.paths import BENCHMARK, MACHINE, spoken
+from stages.core.engines.variant import Variant
 from stages.core.launch.settings import BenchmarkConfig
+from stages.core.reporting import tables
 from stages.core.reporting.latency import Estimate
 from stages.core.reporting.results import (
     BASELINE,
-    BEST,
+    HEADLINE_SPEED,
     MEASURES,
-    SLA_LATENCY,
+    SPEED,
     bottleneck,
-    gathered,
+    headliner,
+    recommended,
 )
-from stages.core.reporting.verdict import Verdict
 
 TEMPLATE = Path(__file__).parent / "templates" / "results.md.jinja"
-# What the post reports: its table, and its latencies step by step.
-POST_TABLE = Path(__file__).parent / "post" / "table.csv"
-POST_STEPS = Path(__file__).parent / "post" / "steps.csv"
-CONTROL_BOUND = 0.03  # the control may differ from its twin by so much
-PACE_BOUND = 0.15  # the headline's speed-up may be uncertain by so much
-OTHERS_BOUND = 0.05  # other programs may take so much of the machine meanwhile
-STOLEN_BOUND = 0.02  # and its host may withhold so much of it
+SHOWN_MISTAKES = 10
+CONTROL_BOUND = 0.03  # largest deviation of the control from its twin without a warning
+PACE_BOUND = 0.15  # widest acceptable interval of the headline speed-up, as a share
+OTHERS_BOUND = 0.05  # largest share of the machine that other programs may take
+STOLEN_BOUND = 0.02  # largest share that its host may withhold
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that the page shows."""
+
+    table: pd.DataFrame  # results.csv
+    control: dict[str, Estimate]  # `results.control`
+    sweep: pd.DataFrame  # sweep.csv
+    curves: pd.DataFrame  # the epochs of both trainings, with their model
+    profile: pd.DataFrame  # profile.csv
+    student: str  # the variant whose mistakes are shown
+    mistakes: pd.DataFrame  # `accuracy.mistakes`
+    summary: str  # of the verdict
+    conditions: dict[str, Any]  # of the benchmark
+    workers: dict[str, dict[str, Any]]  # of the benchmark, as loaded
+    machine: dict[str, Any]  # machine.json
 
 
 def page(
-    table: pd.DataFrame,
-    control: dict[str, Estimate],
-    sweep: pd.DataFrame,
-    curves: pd.DataFrame,
-    profile: pd.DataFrame,
-    verdict: Verdict,
-    percentile: int,
-    settings: BenchmarkConfig,
+    found: Findings, benchmark: BenchmarkConfig, percentile: int, teacher: str, texts: str
 ) -> str:
     """Return results.md.
 
     Args:
-        table: `results.variants`, with pareto_front.
-        control: `results.control`.
-        sweep: `results.sweep`.
-        curves: `report.learning_curves`.
-        profile: profile.csv.
-        verdict: what is recommended.
-        percentile: of the latency that the verdict is on.
-        settings: of the benchmark.
+        found: what it shows.
+        benchmark: how it was measured.
+        percentile: that the SLA is checked at.
+        teacher: the encoder's title.
+        texts: the corpus's title.
     """
-    conditions, workers = (
-        json.loads((BENCHMARK / f"{name}.json").read_text()) for name in ("conditions", "workers")
-    )
+    table = found.table
+    ranked = table.sort_values(SPEED, ascending=False, kind="stable")
+    shown = {
+        "beside_the_post": tables.beside_the_post(table),
+        "step_by_step": tables.step_by_step(table),
+        "every_variant": tables.render(table, tables.EVERY_VARIANT),
+        "choices": tables.render(ranked, tables.choices(percentile)),
+        "latencies": tables.latencies(table),
+        "speedups": tables.speedups(table, found.control, benchmark.control),
+        "accuracies": tables.render(table, tables.accuracies(table)),
+        "mistakes": tables.render(found.mistakes.head(SHOWN_MISTAKES), tables.MISTAKES),
+        "learning": tables.render(found.curves, tables.LEARNING),
+        "time_by_kind": tables.time_by_kind(found.profile),
+        "by_length": tables.by_length(found.sweep),
+        "by_batch": tables.by_batch(found.sweep),
+    }
     threads, cores = (
-        ", ".join(sorted({str(told[key]) for told in workers.values()}))
+        ", ".join(sorted({str(worker[key]) for worker in found.workers.values()}))
         for key in ("threads", "cores")
     )
-    tables = {
-        "beside_the_post": beside_the_post(table),
-        "step_by_step": step_by_step(table),
-        "every_variant": every_variant(table),
-        "choices": choices(table, verdict, percentile),
-        "latencies": latencies(table),
-        "speedups": speedups(table, control, settings.control),
-        "accuracies": accuracies(table),
-        "learning": by_epoch(curves),
-        "time_by_kind": time_by_kind(profile),
-        "by_length": by_length(sweep),
-        "by_batch": by_batch(sweep),
-    }
-    means = table["post_model_mean_ms"]
+    name = headliner(table)
+    speed = Estimate.of(table.loc[name], HEADLINE_SPEED)
     template = Template(TEMPLATE.read_text(), undefined=StrictUndefined, keep_trailing_newline=True)
     return template.render(
-        {
-            name: rows.to_markdown(index=False, disable_numparse=True)
-            for name, rows in tables.items()
-        },
-        warnings=warnings(conditions, control, gathered(table.loc[BEST], "post_model_speedup")),
+        {section: tables.markdown(rows) for section, rows in shown.items()},
+        warnings=warnings(found.conditions, found.control, Variant.named(name).title, speed),
         headline=headline(table),
-        verdict=verdict,
-        less_by_means=1 - means[BEST] / means[BASELINE],
-        fewest_calls=sweep["calls"].min(),
+        summary=found.summary,
+        student=Variant.named(found.student).title,
+        mistaken=len(found.mistakes),
+        fewest_calls=found.sweep["calls"].min(),
         test_texts=table.loc[BASELINE, "test_texts"],
-        bottlenecks=bottlenecks(table, profile),
-        settings=settings,
-        machine=json.loads(MACHINE.read_text()),
-        conditions=conditions,
+        bottlenecks=bottlenecks(table, found.profile),
+        settings=benchmark,
+        machine=found.machine,
+        conditions=found.conditions,
         threads=threads,
         cores=cores,
+        teacher=tables.literal(teacher),
+        texts=tables.literal(texts),
     )
 
 
-def warnings(found: dict[str, Any], control: dict[str, Estimate], best: Estimate) -> str:
-    """Return a block that says why not to trust the measurement; empty, if nothing does.
+def warnings(
+    conditions: dict[str, Any], control: dict[str, Estimate], title: str, speed: Estimate
+) -> str:
+    """Return a block of reasons not to trust the measurement; empty if there are none.
 
     Args:
-        found: `conditions.conditions`.
+        conditions: `conditions.conditions`.
         control: `results.control`.
-        best: the headline's speed-up.
+        title: of the variant in the headline.
+        speed: its speed-up.
     """
     texts = [
         f"the control differs from its twin by {estimate.value - 1:+.1%} on the "
@@ -109,25 +118,25 @@ def warnings(found: dict[str, Any], control: dict[str, Estimate], best: Estimate
         for measure, estimate in control.items()
         if abs(estimate.value - 1) > CONTROL_BOUND
     ]
-    if best.high / best.low > 1 + PACE_BOUND:
+    if speed.high / speed.low > 1 + PACE_BOUND:
         texts.append(
-            f"{spoken(BEST)} is {best.low:.1f} to {best.high:.1f} times faster than the teacher in "
+            f"{title} is {speed.low:.1f} to {speed.high:.1f} times faster than the teacher in "
             f"PyTorch: one of the two changed its pace during the run"
         )
-    texts += disturbances(found["others_share"])
-    if found["stolen_share"] > STOLEN_BOUND:
-        texts.append(f"the host withheld {found['stolen_share']:.0%} of the machine meanwhile")
-    if found["throttled_periods"]:
-        texts.append(f"a CPU quota ({found['cpu_quota']}) stopped the measurement now and then")
-    if found["governor"] not in (None, "performance"):
-        texts.append(f"the CPU's frequency governor is {found['governor']}, not performance")
-    if found["on_battery"]:
+    texts += disturbances(conditions["others_share"])
+    if conditions["stolen_share"] > STOLEN_BOUND:
+        texts.append(f"the host withheld {conditions['stolen_share']:.0%} of the machine meanwhile")
+    if conditions["throttled_periods"]:
+        texts.append(f"a CPU quota ({conditions['cpu_quota']}) paused the measurement")
+    if conditions["governor"] not in (None, "performance"):
+        texts.append(f"the CPU's frequency governor is {conditions['governor']}, not performance")
+    if conditions["on_battery"]:
         texts.append("the machine ran on its battery")
     return block(texts)
 
 
 def disturbances(others_share: float) -> list[str]:
-    """Return what to warn of if other programs took too much of the machine."""
+    """Return a warning if other programs took too much of the machine."""
     if others_share <= OTHERS_BOUND:
         return []
     return [f"other programs took {others_share:.0%} of the machine meanwhile"]
@@ -139,194 +148,56 @@ def block(texts: list[str]) -> str:
 
 
 def headline(table: pd.DataFrame) -> str:
-    """Return the experiment's result in one sentence."""
-    best = table.loc[BEST]
-    faster, retained = gathered(best, "post_model_speedup"), gathered(best, "accuracy_retained")
-    post_ms = pd.read_csv(POST_STEPS)["ms"]
-    post_accuracy = pd.read_csv(POST_TABLE)["accuracy"].str.rstrip("%").astype(float)
+    """Return the experiment's result in one sentence (columns of results.csv)."""
+    name = headliner(table)
+    faster = Estimate.of(table.loc[name], HEADLINE_SPEED)
+    kept = Estimate.of(table.loc[name], "accuracy_retained")
+    first, last = tables.POST.iloc[0], tables.POST.iloc[-1]
+    why = (
+        "the recommended variant"
+        if recommended(table)
+        else "the fastest student (no variant meets the constraints)"
+    )
     return (
         f"{1 - 1 / faster.value:.1%} less latency "
-        f"({1 - 1 / faster.low:.1%} to {1 - 1 / faster.high:.1%}; the post: "
-        f"{1 - post_ms.iloc[-1] / post_ms.iloc[0]:.0%}), "
-        f"{retained.value:.1%} of the accuracy "
-        f"({retained.low:.1%} to {retained.high:.1%}; the post: "
-        f"{post_accuracy.iloc[-1] / post_accuracy.iloc[0]:.0%})"
+        f"({1 - 1 / faster.low:.1%} to {1 - 1 / faster.high:.1%}; "
+        f"the post: {1 - last['ms'] / first['ms']:.0%}) at {kept.value:.1%} of the test accuracy "
+        f"({kept.low:.1%} to {kept.high:.1%}; the post: {last['accuracy'] / first['accuracy']:.0%})"
+        f": {Variant.named(name).title}, {why}, against the fine-tuned teacher in PyTorch"
     )
 
 
-def names(table: pd.DataFrame) -> pd.Series:
-    """Return what the rows are called in a table."""
-    return table.index.to_series().map(spoken)
+def hero(table: pd.DataFrame) -> dict[str, Any]:
+    """Return the first screen of the browser page (columns of results.csv).
 
+    Keys: recommended (a title or None), headline, and figures, a list of (name, before, after,
+    change).
+    """
+    name, chosen = headliner(table), recommended(table)
+    before, after = table.loc[BASELINE], table.loc[name]
+    less = 1 - 1 / after[HEADLINE_SPEED]
+    smaller = 1 - after["size_mb"] / before["size_mb"]
 
-def literal(name: str) -> str:
-    """Return a name as Markdown that shows it, whatever it holds."""
-    return re.sub(r"([\\`*_{}\[\]<>|&~$])", r"\\\1", name)
+    def both(column: str, form: str) -> tuple[str, str]:
+        return form.format(before[column]), form.format(after[column])
 
-
-def interval(table: pd.DataFrame, name: str, form: str) -> pd.Series:
-    """Return an estimate and its interval as text."""
-    ends = [table[f"{name}{end}"].map(form.format) for end in ("", "_low", "_high")]
-    return ends[0] + " (" + ends[1] + "–" + ends[2] + ")"
-
-
-def beside_the_post(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the post's table with our row under each of its."""
-    rows = []
-    for post in pd.read_csv(POST_TABLE).itertuples():
-        ours = table.loc[post.variant]
-        rows.append((f"{post.model} (post)", post.params, post.accuracy, post.latency))
-        rows.append(
+    return {
+        "recommended": Variant.named(chosen).title if chosen else None,
+        "headline": f"{headline(table)}.",
+        "figures": [
+            ("Latency", *both("post_model_p50_ms", "{:.2f} ms"), f"{less:.1%} less"),
             (
-                f"**{ours['label']}**",
-                f"**{ours['parameters'] / 1e6:.1f}M**",
-                f"**{ours['accuracy']:.1%}**",
-                f"**{ours['post_model_mean_ms']:.2f}ms**",
-            )
-        )
-    return pd.DataFrame(rows, columns=["Model", "Params", "Accuracy", "Latency"])
-
-
-def step_by_step(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean latency after each of the post's steps, and what the step took off it."""
-    steps = pd.read_csv(POST_STEPS)
-    columns = {"Step": steps["step"]}
-    ours = steps["variant"].map(table["post_model_mean_ms"])
-    for name, ms in ("post", steps["ms"]), ("here", ours):
-        columns[f"ms ({name})"] = ms.map("{:.3g}".format)
-        columns[f"Less ({name})"] = (1 - ms / ms.shift()).map("{:.0%}".format, na_action="ignore")
-    return pd.DataFrame(columns).fillna("")
-
-
-def every_variant(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of all variants."""
-    statistics = [
-        name for name in ("mean", "p50", "p95", "p99") if f"test_label_{name}_ms" in table
-    ]
-    return pd.DataFrame(
-        {
-            "Variant": names(table) + ": " + table["label"],
-            "Params": (table["parameters"] / 1e6).map("{:.1f}M".format),
-            "Accuracy": table["accuracy"].map("{:.1%}".format),
-            "Retained": table["accuracy_retained"].map("{:.1%}".format),
-            **{name: table[f"test_label_{name}_ms"].map("{:.2f}".format) for name in statistics},
-            "× PyTorch": table["test_label_speedup"].map("{:.1f}".format),
-            "× ONNX": table["test_label_speedup_onnx"].map("{:.1f}".format),
-            "Size": table["size_mb"].map("{:.0f} MB".format),
-            "Memory": table["peak_mb"].map("{:.0f} MB".format),
-        }
-    )
-
-
-def choices(table: pd.DataFrame, verdict: Verdict, percentile: int) -> pd.DataFrame:
-    """Return what the verdict says of each variant, the fastest first."""
-    latency = SLA_LATENCY.format(percentile)
-    table = table.sort_values(latency)
-    return pd.DataFrame(
-        {
-            "Variant": names(table),
-            f"p{percentile}, text to label": table[latency].map("{:.2f} ms".format),
-            "Validation accuracy": table["validation_accuracy"].map("{:.1%}".format),
-            "Kept": interval(table, "validation_retained", "{:.1%}"),
-            "Pareto front": table["pareto_front"].map({True: "yes", False: ""}),
-            "Verdict": table.index.map(verdict.reasons),
-        }
-    )
-
-
-def latencies(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the statistics of single requests."""
-    columns = {"Variant": names(table)}
-    for measure, title in MEASURES.items():
-        found = table.filter(regex=rf"^{measure}_(mean|p50|p95|p99)_ms$")
-        columns[title] = found.apply(
-            lambda row: " / ".join(f"{ms:.2f}" for ms in row.dropna()), axis=1
-        )
-    return pd.DataFrame(columns)
-
-
-def speedups(table: pd.DataFrame, control: dict[str, Estimate], twin: str) -> pd.DataFrame:
-    """Return how many times faster each variant is than the baseline, and the control's row."""
-    faster = table.drop(BASELINE)
-    rows = pd.DataFrame(
-        {"Variant": names(faster)}
-        | {
-            title: interval(faster, f"{measure}_speedup", "{:.2f}")
-            for measure, title in MEASURES.items()
-        }
-    )
-    rows.loc["control"] = [
-        f"control: {spoken(twin)} against itself",
-        *(f"{e.value:.3f} ({e.low:.3f}–{e.high:.3f})" for e in control.values()),
-    ]
-    return rows
-
-
-def accuracies(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what the predictions of the test split say."""
-    recalls = table.filter(regex="^recall_")
-    return pd.DataFrame(
-        {
-            "Variant": names(table),
-            "Accuracy": interval(table, "accuracy", "{:.1%}"),
-            "Macro F1": interval(table, "macro_f1", "{:.3f}"),
-            **{
-                f"Recall, {literal(name.removeprefix('recall_'))}": recalls[name].map(
-                    "{:.1%}".format
-                )
-                for name in recalls
-            },
-            "Brier": table["brier"].map("{:.3f}".format),
-            "Retained": interval(table, "accuracy_retained", "{:.1%}"),
-            "Agreement": table["agreement"].map("{:.1%}".format),
-            "Better / worse": table["better"].astype(str) + " / " + table["worse"].astype(str),
-            "McNemar p": table["p_value"].map("{:.2g}".format),
-        }
-    )
-
-
-def by_epoch(curves: pd.DataFrame) -> pd.DataFrame:
-    """Return the learning curves, a row an epoch of a model."""
-    return pd.DataFrame(
-        {
-            "Model": curves["model"],
-            "Epoch": curves["epoch"].map("{:.0f}".format),
-            "Training loss": curves["train_loss"].map("{:.3f}".format),
-            "Validation loss": curves["validation_loss"].map("{:.3f}".format),
-            "Validation accuracy": curves["validation_accuracy"].map("{:.1%}".format),
-        }
-    )
-
-
-def time_by_kind(profile: pd.DataFrame) -> pd.DataFrame:
-    """Return the share of each kind of operator in a variant's time, a row a kind."""
-    ms = profile.pivot_table("ms", "kind", "variant", "sum", sort=False, fill_value=0)
-    shares = (ms / ms.sum()).map("{:.0%}".format)
-    return shares.rename(columns=spoken).reset_index()
-
-
-def by_length(sweep: pd.DataFrame) -> pd.DataFrame:
-    """Return the latency of one text, a row a text length."""
-    single = sweep[(sweep["batch"] == 1) & (sweep["length"] > 0)]
-    return _pivoted(single, "length", "ms", "{:.2f}").rename(columns={"length": "tokens"})
-
-
-def by_batch(sweep: pd.DataFrame) -> pd.DataFrame:
-    """Return the throughput of real sentences, a row a batch size, with the share of padding."""
-    real = sweep[sweep["length"] == 0]
-    padding = real.groupby("batch")["padding"].mean().map("{:.0%}".format)
-    table = _pivoted(real, "batch", "texts_per_second", "{:.0f}")
-    table.insert(1, "padding", table["batch"].map(padding))
-    return table
-
-
-def _pivoted(table: pd.DataFrame, index: str, values: str, form: str) -> pd.DataFrame:
-    wide = table.pivot_table(values, index, "variant", sort=False, observed=True).sort_index()
-    return wide.map(form.format).rename(columns=spoken).reset_index()
+                "Test accuracy",
+                *both("accuracy", "{:.1%}"),
+                f"{after['accuracy_retained']:.1%} kept",
+            ),
+            ("Size", *both("size_mb", "{:.0f} MB"), f"{smaller:.0%} less"),
+        ],
+    }
 
 
 def bottlenecks(table: pd.DataFrame, profile: pd.DataFrame) -> str:
-    """Return a line a variant that says what takes most of its time."""
+    """Return a line a variant on the operators that take most of its time."""
     slowdowns = profile.groupby("variant")["slowdown"].first()
     return block(disturbances(profile["others_share"].max())) + "\n".join(
         f"- {bottleneck(profile, variant)} (the profiler made it {slowdowns[variant]:.1f}× slower)."

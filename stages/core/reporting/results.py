@@ -1,17 +1,22 @@
-"""What the samples and the predictions say: every figure of the report is computed here."""
+"""The figures of the report, computed from samples, predictions and artefacts."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 
-from stages.core.engines.variant import label, parameters, size_mb
-from stages.core.launch.paths import BENCHMARK, CONTROL, EVALUATION, VARIANTS, spoken
-from stages.core.reporting.accuracy import compare, score
+from stages.core.engines.variant import Variant, label, parameters, size_mb
+from stages.core.launch.errors import InputError
+from stages.core.launch.paths import BENCHMARK, EVALUATION, REPORTS
+from stages.core.measuring.rounds import CONTROL
+from stages.core.reporting.accuracy import compare, retained, score
 from stages.core.reporting.latency import Estimate, speedup, summarise
 
-BASELINE, ONNX_BASELINE, BEST = "teacher_pytorch", "teacher_onnx", "student_int8"
-SLA_LATENCY = "test_label_p{}_ms"  # what a caller waits for
-MEASURES = {  # what single requests are timed for: workload and quantity
+BASELINE, ONNX_BASELINE = Variant("teacher", "pytorch").name, Variant("teacher", "onnx").name
+SLA_LATENCY = "test_label_p{}_ms"  # the time that a caller waits
+SPEED = "test_label_speedup"  # ranks variants
+HEADLINE_SPEED = "post_model_speedup"  # as the post measures
+MEASURES = {  # of single requests: workload and quantity
     "post_model": "post's sentence, model only",
     "post_label": "post's sentence, text to label",
     "test_model": "test sentences, model only",
@@ -19,24 +24,40 @@ MEASURES = {  # what single requests are timed for: workload and quantity
 }
 
 
-def variants(samples: pd.DataFrame, noise: float) -> pd.DataFrame:
-    """Return a row a variant, with everything that is known of it.
+def load_samples(names: list[str]) -> pd.DataFrame:
+    """Return all timed calls (columns of `rounds.measure`), with variants in the order of `names`.
 
-    Args:
-        samples: `load_samples`.
-        noise: by what share two measurements of one artefact differ; widens the intervals
-            of speed-ups, because a bootstrap over rounds doesn't see how processes differ.
+    Raises:
+        InputError: they are not of exactly these variants and the control.
     """
-    return pd.concat([artefacts(), accuracies(), latencies(samples, noise)], axis=1)
-
-
-def load_samples() -> pd.DataFrame:
-    """Return all timed calls, with the columns that `benchmark.measure` gives them."""
-    samples = pd.read_parquet(BENCHMARK / "samples.parquet")
-    # From strings, because to pandas the same categories in another order are the same.
-    names = samples["variant"].astype(str)
-    samples["variant"] = pd.Categorical(names, (*VARIANTS, CONTROL))
+    file = BENCHMARK / "samples.parquet"
+    samples = pd.read_parquet(file)
+    found = samples["variant"].astype(str)  # categories in another order would compare as equal
+    check_variants(file, found, [*names, CONTROL])
+    samples["variant"] = pd.Categorical(found, [*names, CONTROL])
     return samples
+
+
+def load_profile(names: list[str]) -> pd.DataFrame:
+    """Return profile.csv.
+
+    Raises:
+        InputError: it is not of exactly these variants.
+    """
+    file = REPORTS / "profile.csv"
+    profile = pd.read_csv(file)
+    check_variants(file, profile["variant"], names)
+    return profile
+
+
+def check_variants(file: Path, found: pd.Series, names: list[str]) -> None:
+    """Raise InputError unless a file's column of variants holds exactly these names."""
+    odd = {*found.unique()} ^ {*names}
+    if odd:
+        raise InputError(
+            f"{file} and the setting forms differ in {', '.join(sorted(odd))}; measure the "
+            f"variants again with: dvc repro"
+        )
 
 
 def of_measure(samples: pd.DataFrame, measure: str) -> pd.DataFrame:
@@ -45,63 +66,65 @@ def of_measure(samples: pd.DataFrame, measure: str) -> pd.DataFrame:
     return samples[(samples["workload"] == workload) & (samples["quantity"] == quantity)]
 
 
-def load_predictions(variant: str, split: str) -> pd.DataFrame:
-    """Return a variant's predictions of one split: label, predicted, and a logit_ each class."""
-    predictions = pd.read_parquet(EVALUATION / variant / "predictions.parquet")
+def load_predictions(names: list[str]) -> dict[str, pd.DataFrame]:
+    """Return each variant's predictions (columns of `stages.evaluate`)."""
+    return {name: pd.read_parquet(EVALUATION / name / "predictions.parquet") for name in names}
+
+
+def of_split(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Return the predictions of one split."""
     return predictions[predictions["split"] == split].reset_index(drop=True)
 
 
-def accuracies() -> pd.DataFrame:
-    """Return a row a variant: how good its predictions are, of test texts but for validation_….
+def accuracies(predictions: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return one row a variant: scores on the test split, and validation_… on the validation split.
 
-    Shares are from 0 to 1. An interval's ends are in the columns …_low and …_high.
+    Shares are from 0 to 1. The ends of an interval are in the columns …_low and …_high.
     """
-    teacher, teacher_validation = (
-        load_predictions(BASELINE, split) for split in ("test", "validation")
-    )
-    rows = {}
-    for variant in VARIANTS:
-        predictions, validation = (
-            load_predictions(variant, name) for name in ("test", "validation")
-        )
-        scores, comparison = score(predictions), compare(predictions, teacher)
-        rows[variant] = {
-            "test_texts": scores.texts,
-            **spread("accuracy", scores.accuracy),
-            **spread("macro_f1", scores.macro_f1),
-            **{f"recall_{name}": value for name, value in scores.recall.items()},
-            "brier": scores.brier,
-            **spread("accuracy_retained", comparison.retained),
-            "agreement": comparison.agreement,
-            "better": comparison.better,
-            "worse": comparison.worse,
-            "p_value": comparison.p_value,
-            "validation_accuracy": float((validation["predicted"] == validation["label"]).mean()),
-            **spread("validation_retained", compare(validation, teacher_validation).retained),
+    test = {name: of_split(rows, "test") for name, rows in predictions.items()}
+    validation = {name: of_split(rows, "validation") for name, rows in predictions.items()}
+    rows = {
+        name: {
+            "test_texts": len(test[name]),
+            **score(test[name]),
+            **retained(test[name], test[BASELINE]).columns("accuracy_retained"),
+            **compare(test[name], test[BASELINE]),
+            "validation_accuracy": score(validation[name])["accuracy"],
+            **retained(validation[name], validation[BASELINE]).columns("validation_retained"),
         }
+        for name in predictions
+    }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant")
 
 
 def latencies(samples: pd.DataFrame, noise: float) -> pd.DataFrame:
-    """Return a row a variant: what single requests take, in ms, and its process's memory, in MB.
+    """Return one row a variant: latencies of single requests in ms, peak memory in MB.
 
-    `post_…` is of the post's sentence, `test_…` of test sentences; `…_model_…` from token ids to
-    logits, `…_label_…` from text to label. A `…_speedup` is against the teacher in PyTorch, a
-    `…_speedup_onnx` against the teacher in ONNX.
+    Columns `post_…` are of the post's sentence, `test_…` of test sentences; `…_model_…` from token
+    ids to logits, `…_label_…` from text to label. A `…_speedup` is over the teacher in PyTorch, a
+    `…_speedup_onnx` over the teacher in ONNX, if that was measured.
+
+    Args:
+        samples: `load_samples`.
+        noise: by what share two measurements of one artefact differ. It widens the intervals of
+            speed-ups, because a bootstrap over rounds doesn't see how processes differ.
     """
-    rows: dict[str, dict[str, float]] = {variant: {"peak_mb": 0} for variant in VARIANTS}
+    names = [name for name in samples["variant"].cat.categories if name != CONTROL]
+    baselines = {"speedup": BASELINE, "speedup_onnx": ONNX_BASELINE}
+    rows: dict[str, dict[str, float]] = {name: {"peak_mb": 0} for name in names}
     for measure in MEASURES:
         measured = of_measure(samples, measure)
         fewest = measured.groupby("variant", observed=True).size().min()
-        for variant, row in rows.items():
-            ours = measured[measured["variant"] == variant]
-            statistics = summarise(ours, fewest)
+        for name, row in rows.items():
+            ours = measured[measured["variant"] == name]
             row["peak_mb"] = max(row["peak_mb"], ours["peak_mb"].max())
-            row |= {f"{measure}_{name}_ms": value for name, value in statistics.items()}
-            for column, baseline in ("speedup", BASELINE), ("speedup_onnx", ONNX_BASELINE):
-                estimate = speedup(measured, variant, baseline)
-                same = variant == baseline
-                row |= spread(f"{measure}_{column}", estimate.widened(0 if same else noise))
+            statistics = summarise(ours, fewest)
+            row |= {f"{measure}_{statistic}_ms": ms for statistic, ms in statistics.items()}
+            for column, baseline in baselines.items():
+                if baseline in names:
+                    estimate = speedup(measured, name, baseline)
+                    estimate = estimate.widened(0 if name == baseline else noise)
+                    row |= estimate.columns(f"{measure}_{column}")
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant")
 
 
@@ -110,27 +133,27 @@ def control(samples: pd.DataFrame, twin: str) -> dict[str, Estimate]:
     return {measure: speedup(of_measure(samples, measure), CONTROL, twin) for measure in MEASURES}
 
 
-def artefacts() -> pd.DataFrame:
-    """Return a row a variant: what it is called, its size, and how it starts."""
+def artefacts(served: list[Variant]) -> pd.DataFrame:
+    """Return one row a variant: its description, its size, and how fast it starts."""
     loading = json.loads((BENCHMARK / "workers.json").read_text())
     rows = {
-        variant: {
+        variant.name: {
             "label": label(variant),
             "parameters": parameters(variant),
             "size_mb": size_mb(variant),
-            "load_ms": loading[variant]["load_ms"],
-            "first_call_ms": loading[variant]["first_call_ms"],
+            "load_ms": loading[variant.name]["load_ms"],
+            "first_call_ms": loading[variant.name]["first_call_ms"],
         }
-        for variant in VARIANTS
+        for variant in served
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant")
 
 
 def sweep(samples: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each variant, text length (0: each text's own) and batch size.
+    """Return one row for each variant, text length (0: each text's own) and batch size.
 
-    Columns: ms, of one batch (median at exact lengths, else mean); texts_per_second; padding, the
-    share of the tokens that is padding; calls.
+    Columns: ms a batch (the median at exact lengths, else the mean); texts_per_second; padding, as
+    a share of the tokens; calls.
     """
     swept = samples[samples["workload"].isin(["length", "batch"])]
     rows = []
@@ -149,14 +172,20 @@ def bottleneck(profile: pd.DataFrame, variant: str) -> str:
     kinds = profile[profile["variant"] == variant].groupby("kind")["ms"].sum()
     shares = (kinds / kinds.sum()).nlargest(3)
     first, *others = (f"{kind} {share:.0%}" for kind, share in shares.items())
-    return f"{spoken(variant)}: {first} of the time, then {', '.join(others)}"
+    return f"{Variant.named(variant).title}: {first} of the time, then {', '.join(others)}"
 
 
-def spread(name: str, estimate: Estimate) -> dict[str, float]:
-    """Return an estimate as three columns."""
-    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+def recommended(table: pd.DataFrame) -> str | None:
+    """Return the recommended variant (columns of results.csv)."""
+    return next(iter(table.index[table["recommended"]]), None)
 
 
-def gathered(row: pd.Series, name: str) -> Estimate:
-    """Return the estimate that `spread` made three columns of."""
-    return Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
+def fastest_student(table: pd.DataFrame) -> str:
+    """Return the student that is fastest from text to label (columns of results.csv)."""
+    students = [Variant.named(name).model == "student" for name in table.index]
+    return str(table.loc[students, SPEED].idxmax())
+
+
+def headliner(table: pd.DataFrame) -> str:
+    """Return the variant of the headline: the recommended one, or else the fastest student."""
+    return recommended(table) or fastest_student(table)

@@ -1,15 +1,18 @@
-"""Which variant to take: the fastest that keeps to the constraints."""
+"""The verdict: the fastest variant that meets the constraints."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
 
-from stages.core.launch.paths import spoken
+from stages.core.engines.variant import Variant
+from stages.core.launch.settings import ReportConfig
+from stages.core.reporting.latency import Estimate
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer, and why."""
+    """The recommended variant, if one qualifies, and why."""
 
     recommended: str | None
     summary: str
@@ -17,81 +20,108 @@ class Verdict:
 
 
 def pareto_front(table: pd.DataFrame) -> pd.Series:
-    """Return for each variant whether none is both as fast and as accurate, and better in one.
+    """Return for each variant whether no other is as fast, as accurate, and better in one.
 
     Args:
-        table: a row a variant; columns latency and accuracy.
+        table: one row a variant; columns speed (higher is faster) and accuracy.
     """
     return pd.Series(
         {
             variant: not (
-                (table["latency"] <= row["latency"])
+                (table["speed"] >= row["speed"])
                 & (table["accuracy"] >= row["accuracy"])
-                & ((table["latency"] < row["latency"]) | (table["accuracy"] > row["accuracy"]))
+                & ((table["speed"] > row["speed"]) | (table["accuracy"] > row["accuracy"]))
             ).any()
             for variant, row in table.iterrows()
         }
     )
 
 
-def recommend(table: pd.DataFrame, sla_ms: float, percentile: str, allowed_loss: float) -> Verdict:
+def recommend(
+    table: pd.DataFrame, ratio: Callable[[str, str], Estimate], constraints: ReportConfig
+) -> Verdict:
     """Recommend the fastest variant that meets the SLA and keeps enough of the accuracy.
 
+    The percentile only decides whether the SLA is met: the tail of a fast variant is the
+    scheduler's. Of the variants whose paired speed the noise can't tell from the fastest one's, the
+    most accurate is recommended.
+
     Args:
-        table: a row a variant; columns latency (ms) and kept (the share of the accuracy, with its
-            interval in kept_low and kept_high).
-        sla_ms: the longest latency allowed.
-        percentile: what the latency is, such as p99.
-        allowed_loss: the share of the accuracy that may be lost.
+        table: one row a variant; columns latency (ms, at the SLA's percentile), speed (the paired
+            speed-up over one baseline), accuracy, and kept, kept_low, kept_high (the share of the
+            baseline's accuracy).
+        ratio: how many times faster the first variant is than the second, paired, with the noise
+            in its interval.
+        constraints: what a variant must meet.
     """
-    table = table.sort_values("latency")
-    needed = 1 - allowed_loss
-    accurate, quick = table["kept"] >= needed, table["latency"] <= sla_ms
-    qualified = table[accurate & quick]
+    needed, sla = 1 - constraints.accuracy_loss, constraints.sla_ms
+    percentile = f"p{constraints.sla_percentile}"
+    accurate, quick = table["kept"] >= needed, table["latency"] <= sla
     reasons = {}
-    for variant, row in table.iterrows():
+    for name, row in table[~(accurate & quick)].iterrows():
         faults = []
-        if row["latency"] > sla_ms:
-            faults.append(f"takes {row['latency'] - sla_ms:.2f} ms too long")
+        if row["latency"] > sla:
+            faults.append(f"{percentile} exceeds the SLA by {row['latency'] - sla:.2f} ms")
         if row["kept"] < needed:
             faults.append(f"keeps {row['kept']:.2%} of the accuracy, not {needed:.1%}")
-        if not faults:
-            times = row["latency"] / qualified["latency"].iloc[0]
-            faults.append(f"qualifies, but takes {times:.1f} times as long")
-        reasons[str(variant)] = "; ".join(faults)
+        reasons[str(name)] = "; ".join(faults)
+    qualified = table[accurate & quick]
     if qualified.empty:
-        return Verdict(None, _shortfall(table, accurate, quick, sla_ms, needed), reasons)
-    chosen, row = str(qualified.index[0]), qualified.iloc[0]
-    reasons[chosen] = "**recommended**"
+        return Verdict(None, _shortfall(table, accurate, quick, constraints), reasons)
+    fastest = str(qualified["speed"].idxmax())
+    lead = {str(name): ratio(fastest, str(name)) for name in qualified.index.drop(fastest)}
+    tied = [fastest, *(name for name, estimate in lead.items() if estimate.low <= 1)]
+    chosen = str(qualified.loc[tied].sort_values(["accuracy", "speed"]).index[-1])
+    for name in qualified.index:
+        if name in tied:
+            reasons[name] = "as fast as the fastest within the noise, but no more accurate"
+        else:
+            times = lead[name].value
+            reasons[name] = f"qualifies, but takes {times:.2f} times as long as the fastest"
+    reasons[chosen] = "recommended"
+    row = qualified.loc[chosen]
     summary = (
-        f"Take {spoken(chosen)}: of the variants that answer within {sla_ms:g} ms "
-        f"({percentile}) and keep at least {needed:.1%} of the accuracy, it is the fastest "
-        f"({row['latency']:.2f} ms, {row['kept']:.1%})."
+        f"Use {_title(chosen)}: of the variants that answer within {sla:g} ms ({percentile}) and "
+        f"keep at least {needed:.1%} of the validation accuracy, it is {_place(chosen, tied)} "
+        f"({percentile} {row['latency']:.2f} ms, {row['kept']:.1%} kept)."
     )
     if row["kept_low"] < needed:
         summary += (
-            f" The texts are too few to be sure that it keeps so much: with 95 % confidence it is "
-            f"between {row['kept_low']:.1%} and {row['kept_high']:.1%}."
+            f" The texts are too few to be sure of the accuracy: the 95 % interval of the share "
+            f"kept is {row['kept_low']:.1%} to {row['kept_high']:.1%}."
         )
     return Verdict(chosen, summary, reasons)
 
 
+def _place(chosen: str, tied: list[str]) -> str:
+    others = " and ".join(_title(name) for name in tied if name != chosen)
+    if not others:
+        return "the fastest"
+    return f"among the fastest (a tie with {others} within the noise) and the most accurate of them"
+
+
+def _title(name: str) -> str:
+    return Variant.named(name).title
+
+
 def _shortfall(
-    table: pd.DataFrame, accurate: pd.Series, quick: pd.Series, sla_ms: float, needed: float
+    table: pd.DataFrame, accurate: pd.Series, quick: pd.Series, constraints: ReportConfig
 ) -> str:
-    texts = ["No variant qualifies."]
+    needed, sla = 1 - constraints.accuracy_loss, constraints.sla_ms
+    percentile = f"p{constraints.sla_percentile}"
+    texts = ["No variant meets the constraints."]
     if accurate.any():
         least = table.loc[accurate, "latency"].min()
         texts.append(
-            f"The fastest that keeps {needed:.1%} of the accuracy takes {least:.2f} ms, "
-            f"{least - sla_ms:.2f} ms too long."
+            f"Of those that keep {needed:.1%} of the validation accuracy, the lowest {percentile} "
+            f"is {least:.2f} ms, {least - sla:.2f} ms over the SLA."
         )
     if quick.any():
         most = table.loc[quick, "kept"].max()
         texts.append(
-            f"The most accurate within {sla_ms:g} ms keeps {most:.1%}, "
+            f"The most accurate within {sla:g} ms keeps {most:.1%}, "
             f"{100 * (needed - most):.1f} points too little."
         )
     else:
-        texts.append(f"None answers within {sla_ms:g} ms.")
+        texts.append(f"None answers within {sla:g} ms.")
     return " ".join(texts)

@@ -1,7 +1,14 @@
+from dataclasses import replace
+
+import pandas as pd
 import pytest
 
+from stages.core.launch.settings import BenchmarkConfig, SweepConfig
+from stages.core.reporting.accuracy import mistakes
 from stages.core.reporting.latency import Estimate
-from stages.core.reporting.page import warnings
+from stages.core.reporting.page import Findings, headline, hero, page, warnings
+from stages.core.reporting.results import MEASURES
+from tests.core.reporting.made_up import MS, NAMES, predictions, results
 
 QUIET = {
     "others_share": 0.01,
@@ -11,14 +18,123 @@ QUIET = {
     "governor": "performance",
     "boost": "1",
     "on_battery": False,
+    "commit": None,
 }
-STEADY = {"post_model": Estimate(1.02, 0.99, 1.05)}
+STEADY = dict.fromkeys(MEASURES, Estimate(1.02, 0.99, 1.05))
 SPEEDUP = Estimate(22, 21, 23)
+SETTINGS = BenchmarkConfig(
+    threads=1,
+    rounds=6,
+    calls=4,
+    seconds=0,
+    warmup=1,
+    post_sentence="A sentence",
+    control="student_int8",
+    sweep=SweepConfig(rounds=1, seconds=0, warmup=1, lengths=[8], batch_sizes=[1]),
+)
+
+
+def findings(table: pd.DataFrame) -> Findings:
+    """Return made-up findings around a table of results."""
+    student, teacher = (
+        predictions(wrong).query("split == 'test'").reset_index(drop=True) for wrong in (14, 1)
+    )
+    names = [str(name) for name in table.index]
+    sweep = {"length": [8, 0], "batch": 1, "ms": 1.0, "texts_per_second": 1e3, "padding": 0.0}
+    profile = {"kind": ["attention", "overhead"], "ms": [3.0, 1.0], "slowdown": 1.5}
+    curves = {"model": ["teacher", "student"], "epoch": 1.0, "train_loss": 0.5}
+    return Findings(
+        table=table,
+        control=STEADY,
+        sweep=pd.concat([pd.DataFrame(sweep).assign(variant=n, calls=6) for n in names]),
+        curves=pd.DataFrame(curves).assign(validation_loss=0.4, validation_accuracy=0.9),
+        profile=pd.concat(
+            [pd.DataFrame(profile).assign(variant=n, others_share=0.0) for n in names]
+        ),
+        student="student_int8",
+        mistakes=mistakes(student, teacher),
+        summary="Use student int8.",
+        conditions=QUIET,
+        workers={name: {"threads": 1, "cores": [0]} for name in names},
+        machine={"cores": 2, "cpu": "A CPU", "instruction_sets": ["avx2"], "memory_gib": 8}
+        | {"system": "Linux", "python": "3.11", "packages": {"torch": "2"}},
+    )
+
+
+def rendered(found: Findings) -> str:
+    return page(found, SETTINGS, 50, "MiniLM", "some *texts*")
+
+
+def test_the_page_names_every_variant_the_teacher_and_the_texts(table: pd.DataFrame) -> None:
+    text = rendered(findings(table))
+    for name in NAMES:
+        assert f"| {name.replace('_', ' ')}" in text
+    assert r"The teacher is MiniLM, fine-tuned on some \*texts\*." in text
+    assert "Warning" not in text
+    assert "Code and settings: unknown commit" in text
+
+
+def test_the_variants_are_ranked_by_speed_in_the_verdict(table: pd.DataFrame) -> None:
+    section = rendered(findings(table)).split("## The verdict")[1].split("## Latency")[0]
+    places = [
+        section.index(f"| {name.replace('_', ' ')} ")
+        for name in sorted(MS, key=lambda each: MS[each])
+    ]
+    assert places == sorted(places)
+
+
+def test_the_ten_surest_mistakes_of_the_student_are_shown(table: pd.DataFrame) -> None:
+    found = findings(table)
+    text = rendered(found)
+    section = text.split("## What the student gets wrong that the teacher gets right")[1]
+    section = section.split("\n## ")[0]
+    assert "13 of the 20 test texts: student int8 is wrong" in section
+    assert section.count("| text ") == 10
+    assert section.index("| text 1 ") < section.index("| text 10 ")
+    none = rendered(replace(found, mistakes=found.mistakes.head(0)))
+    assert "student int8 is right wherever teacher pytorch is" in none
+
+
+def test_the_page_of_few_forms_compares_with_no_other() -> None:
+    kept = {name: MS[name] for name in ("teacher_pytorch", "student_pytorch", "student_int8")}
+    text = rendered(findings(results(kept)))
+    assert "× ONNX" not in text
+    assert "Exported to ONNX" not in text
+    assert "teacher onnx" not in text
+
+
+def test_the_headline_compares_the_recommended_variant_with_the_teacher(
+    table: pd.DataFrame,
+) -> None:
+    found = headline(table)
+    assert found.startswith("95.0% less latency (95.0% to 95.0%; the post: 92%) at 94.7% of the")
+    assert found.endswith(
+        "student int8, the recommended variant, against the fine-tuned teacher in PyTorch"
+    )
+    assert hero(table) == {
+        "recommended": "student int8",
+        "headline": f"{found}.",
+        "figures": [
+            ("Latency", "60.00 ms", "3.00 ms", "95.0% less"),
+            ("Test accuracy", "95.0%", "90.0%", "94.7% kept"),
+            ("Size", "92 MB", "18 MB", "80% less"),
+        ],
+    }
+
+
+def test_without_a_recommendation_the_headline_is_about_the_fastest_student(
+    table: pd.DataFrame,
+) -> None:
+    table = table.assign(recommended=False)
+    expected = "student int8 per tensor, the fastest student (no variant meets the constraints)"
+    assert expected in headline(table)
+    assert hero(table)["recommended"] is None
 
 
 def test_a_quiet_machine_and_a_steady_control_give_no_warning() -> None:
-    assert warnings(QUIET, STEADY, SPEEDUP) == ""
-    assert warnings(QUIET | {"governor": None, "on_battery": None}, STEADY, SPEEDUP) == ""
+    assert warnings(QUIET, STEADY, "student int8", SPEEDUP) == ""
+    unknown = QUIET | {"governor": None, "on_battery": None}
+    assert warnings(unknown, STEADY, "student int8", SPEEDUP) == ""
 
 
 @pytest.mark.parametrize(
@@ -31,17 +147,21 @@ def test_a_quiet_machine_and_a_steady_control_give_no_warning() -> None:
         ({"on_battery": True}, "battery"),
     ],
 )
-def test_a_disturbed_machine_gives_one(found: dict, text: str) -> None:
-    (line,) = warnings(QUIET | found, STEADY, SPEEDUP).strip().splitlines()
+def test_a_disturbed_machine_gives_a_warning_at_the_top(
+    found: dict, text: str, table: pd.DataFrame
+) -> None:
+    (line,) = warnings(QUIET | found, STEADY, "student int8", SPEEDUP).strip().splitlines()
     assert line.startswith("> **Warning**: ")
     assert text in line
+    assert line in rendered(replace(findings(table), conditions=QUIET | found)).split("less")[0]
 
 
-def test_a_control_that_strays_gives_one() -> None:
-    found = warnings(QUIET, {"test_label": Estimate(0.96, 0.95, 0.97)}, SPEEDUP)
+def test_a_control_that_deviates_gives_a_warning() -> None:
+    control = {"test_label": Estimate(0.96, 0.95, 0.97)}
+    found = warnings(QUIET, control, "student int8", SPEEDUP)
     assert "differs from its twin by -4.0% on the test sentences, text to label" in found
 
 
-def test_a_pace_that_changed_during_the_run_gives_one() -> None:
-    found = warnings(QUIET, STEADY, Estimate(22, 16.07, 22.61))
+def test_a_pace_that_changed_during_the_run_gives_a_warning() -> None:
+    found = warnings(QUIET, STEADY, "student int8", Estimate(22, 16.07, 22.61))
     assert "student int8 is 16.1 to 22.6 times faster" in found

@@ -1,0 +1,61 @@
+"""Made-up measurements and predictions, and the table of results that follows from them."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from stages.core.engines.variant import variants
+from stages.core.measuring.rounds import CONTROL
+from stages.core.reporting.results import accuracies, latencies
+
+FORMS = ["pytorch", "onnx", "int8", "int8_per_tensor"]
+NAMES = [variant.name for variant in variants(FORMS)]
+MS = dict(zip(NAMES, (60.0, 30.0, 12.0, 11.0, 20.0, 10.0, 3.0, 2.5), strict=True))
+
+
+def samples(ms: dict[str, float], calls: int = 20, rounds: int = 2) -> pd.DataFrame:
+    """Return single requests of constant latency; the control takes as long as student_int8."""
+    ms = ms | {CONTROL: ms.get(CONTROL, ms["student_int8"])}
+    keys = product(ms, ("post", "test"), ("model", "label"), range(rounds))
+    table = pd.DataFrame(
+        [
+            {"variant": name, "workload": workload, "quantity": quantity, "round": number}
+            | {"ms": ms[name], "peak_mb": 100.0}
+            for name, workload, quantity, number in keys
+            for _ in range(calls // rounds)
+        ]
+    )
+    return table.assign(variant=pd.Categorical(table["variant"], [*ms]))
+
+
+def predictions(
+    wrong: int, texts: int = 20, classes: tuple[str, str] = ("bad", "good")
+) -> pd.DataFrame:
+    """Return answers of which the first `wrong` of each split are wrong, the earlier the surer."""
+    labels = np.arange(texts) % 2
+    answers = np.where(np.arange(texts) < wrong, 1 - labels, labels)
+    sure = np.linspace(4, 1, texts)
+    logits = {f"logit_{name}": np.where(answers == n, sure, 0) for n, name in enumerate(classes)}
+    split = pd.DataFrame(
+        {"text": [f"text {n}" for n in range(texts)], "label": labels, "predicted": answers}
+        | logits
+    )
+    return pd.concat([split.assign(split=name) for name in ("validation", "test")])
+
+
+def results(
+    ms: dict[str, float] = MS, wrong: int = 2, recommended: str | None = "student_int8"
+) -> pd.DataFrame:
+    """Return results in which every student gets `wrong` texts wrong, the teacher one."""
+    found = {name: predictions(wrong if name.startswith("student") else 1) for name in ms}
+    artefacts = pd.DataFrame(
+        {"label": "BERT 6×384", "parameters": 22_700_000, "size_mb": 92.0, "load_ms": 1.0},
+        index=[*ms],
+    )
+    artefacts.loc["student_int8", ["parameters", "size_mb"]] = 17_400_000, 18.4
+    table = pd.concat([artefacts, accuracies(found), latencies(samples(ms), 0.0)], axis=1)
+    reasons = {name: "recommended" if name == recommended else "qualifies" for name in ms}
+    return table.assign(
+        pareto_front=True, recommended=table.index == recommended, verdict=pd.Series(reasons)
+    )

@@ -1,0 +1,129 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.core.launch.errors import InputError
+from stages.core.launch.paths import BENCHMARK
+from stages.core.launch.settings import ReportConfig
+from stages.core.measuring.rounds import CONTROL
+from stages.core.reporting.results import (
+    bottleneck,
+    control,
+    fastest_student,
+    headliner,
+    latencies,
+    load_samples,
+    of_measure,
+)
+from stages.report import metrics, with_verdict
+from tests.core.reporting.made_up import MS, NAMES, results, samples
+
+
+def test_every_figure_follows_from_samples_and_predictions(table: pd.DataFrame) -> None:
+    expected = {name: 60 / ms for name, ms in MS.items()}
+    for column in ("post_model_speedup", "test_label_speedup", "test_label_speedup_low"):
+        assert table[column].to_dict() == pytest.approx(expected)
+    assert table["post_label_speedup_onnx"]["student_int8"] == pytest.approx(10)
+    assert table["test_label_p50_ms"].to_dict() == pytest.approx(MS)
+    assert table["accuracy"]["teacher_onnx"] == pytest.approx(0.95)
+    assert table["accuracy_low"]["student_int8"] < 0.9 < table["accuracy_high"]["student_int8"]
+    assert table["accuracy_retained"]["student_int8"] == pytest.approx(0.9 / 0.95)
+    assert table.index.tolist() == NAMES
+
+
+def test_without_the_onnx_form_nothing_is_compared_with_it() -> None:
+    kept = {name: ms for name, ms in MS.items() if not name.endswith("onnx")}
+    assert not latencies(samples(kept), 0.0).columns.str.contains("onnx").any()
+
+
+def test_the_control_widens_every_interval_but_the_baselines() -> None:
+    measured = samples(MS | {CONTROL: 3.3})
+    found = control(measured, "student_int8")
+    assert found["test_label"].value == pytest.approx(3 / 3.3)
+    table = latencies(measured, noise=0.1)
+    assert table["test_label_speedup_high"]["student_int8"] == pytest.approx(20 * 1.1)
+    assert table["test_label_speedup_high"]["teacher_pytorch"] == 1
+
+
+def test_a_percentile_of_the_variant_with_the_fewest_calls_decides_for_all() -> None:
+    measured = samples({name: MS[name] for name in ("teacher_pytorch", "student_int8")}, calls=200)
+    few = measured["variant"] == "student_int8"
+    assert "test_label_p95_ms" in latencies(measured, 0.0)
+    thinned = pd.concat([measured[~few], measured[few].iloc[::2]])
+    assert "test_label_p95_ms" not in latencies(thinned, 0.0)
+
+
+@pytest.mark.parametrize("names", [NAMES[:-1], [*NAMES, "student_openvino"]])
+def test_samples_of_other_variants_than_forms_names_are_refused(
+    names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    BENCHMARK.mkdir(parents=True)
+    shuffled = samples(MS, calls=2).sample(frac=1, random_state=0)
+    shuffled.to_parquet(BENCHMARK / "samples.parquet")
+    assert load_samples(NAMES)["variant"].cat.categories.tolist() == [*NAMES, CONTROL]
+    (odd,) = {*names} ^ {*NAMES}
+    with pytest.raises(InputError, match=f"differ in {odd}; measure the variants again"):
+        load_samples(names)
+
+
+def test_the_headline_is_about_the_recommended_variant_or_the_fastest_student(
+    table: pd.DataFrame,
+) -> None:
+    assert headliner(table) == "student_int8"
+    assert headliner(table.assign(recommended=table.index == "teacher_onnx")) == "teacher_onnx"
+    assert headliner(table.assign(recommended=False)) == "student_int8_per_tensor"
+    assert fastest_student(table) == "student_int8_per_tensor"
+
+
+def spiky() -> pd.DataFrame:
+    """Return samples of a student in INT8 that is faster than in ONNX, but for a few calls."""
+    ms = {"teacher_pytorch": 9.4, "student_onnx": 0.94, "student_int8": 0.53}
+    measured = samples(ms, calls=1000, rounds=25)
+    calls = np.flatnonzero(measured["variant"] == "student_int8")
+    measured.loc[calls[::80], "ms"] = 4.46
+    return measured
+
+
+def test_a_slow_tail_within_the_sla_does_not_cost_the_fastest_its_recommendation() -> None:
+    measured = spiky()
+    names = ("teacher_pytorch", "student_onnx", "student_int8")
+    table = results({name: MS[name] for name in names}, wrong=1)
+    table = table.assign(**latencies(measured, 0.02))
+    assert table["test_label_p99_ms"]["student_int8"] == pytest.approx(4.46)
+    constraints = ReportConfig(sla_ms=50, sla_percentile=99, accuracy_loss=0.02)
+    found, summary = with_verdict(table, of_measure(measured, "test_label"), 0.02, constraints)
+    assert "Use student int8: " in summary
+    assert found["recommended"]["student_int8"]
+    assert found["verdict"]["student_onnx"].startswith("qualifies, but takes 1.77 times as long")
+
+
+def test_an_sla_at_a_percentile_that_the_samples_do_not_support_is_refused(
+    table: pd.DataFrame,
+) -> None:
+    constraints = ReportConfig(sla_ms=50, sla_percentile=99, accuracy_loss=0.02)
+    with pytest.raises(InputError, match=r"report.sla_percentile = 99 needs 1000 calls; raise"):
+        with_verdict(table, samples(MS), 0.0, constraints)
+
+
+def test_metrics_are_rounded_and_leave_accuracies_to_evaluate(table: pd.DataFrame) -> None:
+    precise = table.assign(test_label_p50_ms=table["test_label_p50_ms"] * 1.0123)
+    found = metrics(precise, 50)
+    assert found["summary"] == {"latency_reduction": 0.95, "accuracy_retained": 0.9474}
+    assert found["student_int8"] == {
+        "speedup": 20.0,
+        "p50_ms": 3.0,
+        "parameters_m": 17.4,
+        "size_mb": 18.4,
+    }
+    assert found["teacher_pytorch"]["p50_ms"] == 61
+    assert list(found) == ["summary", *NAMES]
+
+
+def test_the_bottleneck_names_the_three_largest_shares() -> None:
+    rows = [("student_int8", kind, ms) for kind, ms in zip("abcd", (1, 5, 2, 2.5), strict=True)]
+    profile = pd.DataFrame(rows, columns=["variant", "kind", "ms"])
+    expected = "student int8: b 48% of the time, then d 24%, c 19%"
+    assert bottleneck(profile, "student_int8") == expected
