@@ -4,7 +4,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from stages.core.launch.paths import spoken
+from stages.core.engines.variant import Variant
 from stages.core.reporting.latency import quantiles
 from stages.core.reporting.results import SLA_LATENCY
 
@@ -182,7 +182,7 @@ def _lines(data: pd.DataFrame, *, point: bool = True) -> alt.Chart:
 
 def named(data: pd.DataFrame) -> pd.DataFrame:
     """Return data with its variants called as people read them."""
-    return data.assign(variant=data["variant"].map(spoken))
+    return data.assign(variant=data["variant"].map(lambda name: Variant.named(name).title))
 
 
 def _sla(ms: float) -> alt.Chart:

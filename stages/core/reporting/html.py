@@ -16,7 +16,7 @@ from markdown_it.token import Token
 TEMPLATE = Path(__file__).parent / "templates" / "index.html.jinja"
 
 
-def html(text: str, charts: dict[str, alt.TopLevelMixin]) -> str:
+def html(text: str, charts: dict[str, alt.TopLevelMixin], hero: dict[str, Any]) -> str:
     """Return index.html: a Markdown text, in which charts that react take the place of pictures.
 
     Whatever HTML is in the text, such as in the name of a class, is shown and not obeyed.
