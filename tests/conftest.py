@@ -17,7 +17,8 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 from stages.core.engines.variant import ROLES, variants
 from stages.core.launch.parse import parse
 
-CONF = Path(__file__).parents[1] / "conf"
+ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
 FORMS = ["pytorch", "onnx", "int8"]
 VARIANTS = [variant.name for variant in variants(FORMS)]
 
@@ -64,6 +65,12 @@ def run_stage(stage: str, *overrides: str) -> str:
     """Run a stage in process, in the current directory, on the composed config."""
     module = importlib.import_module(f"stages.{stage}")
     return module.run(parse(composed(*overrides), module.Config))
+
+
+def make_root(directory: Path) -> None:
+    """Make a directory a project's root, with the real config."""
+    (directory / "dvc.yaml").touch()
+    (directory / "conf").symlink_to(CONF)
 
 
 def make_encoder(directory: Path) -> Path:
@@ -149,7 +156,7 @@ def tiny(sources: Path) -> list[str]:
 def finished(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Path:
     """Return the directory of an experiment that every stage has run in."""
     directory = tmp_path_factory.mktemp("experiment")
-    (directory / "dvc.yaml").touch()
+    make_root(directory)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(directory)
         for stage, *overrides in STEPS:
@@ -163,7 +170,7 @@ def project(
 ) -> Callable[..., Any]:
     """Enter a copy of the finished experiment; return what runs a stage in it."""
     copy = tmp_path / "project"
-    shutil.copytree(finished, copy)
+    shutil.copytree(finished, copy, symlinks=True)
     monkeypatch.chdir(copy)
     return lambda stage, *overrides: run_stage(stage, *tiny, *overrides)
 
@@ -171,6 +178,6 @@ def project(
 @pytest.fixture
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: list[str]) -> Callable[..., Any]:
     """Enter an empty project; return what runs a stage in it."""
-    (tmp_path / "dvc.yaml").touch()
+    make_root(tmp_path)
     monkeypatch.chdir(tmp_path)
     return lambda stage, *overrides: run_stage(stage, *tiny, *overrides)

@@ -1,4 +1,6 @@
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -25,12 +27,15 @@ def test_a_failure_keeps_the_old_directory_and_leaves_nothing_else(tmp_path: Pat
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "old.txt"]
 
 
-def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
-    (tmp_path / ".out.x1.partial").mkdir()
-    (tmp_path / ".other.x1.partial").mkdir()
-    with atomic_directory(tmp_path / "out") as directory:
-        assert directory.name.endswith(".partial")
-    assert {path.name for path in tmp_path.iterdir()} == {"out", ".other.x1.partial"}
+def test_leftovers_of_dead_processes_are_removed_and_no_others(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for owner in (f"out.{ended.pid}", f"out.{os.getppid()}", f"other.{ended.pid}"):
+        (tmp_path / f".{owner}.x1.partial").mkdir()
+    with atomic_directory(tmp_path / "out"):
+        pass
+    kept = {f".out.{os.getppid()}.x1.partial", f".other.{ended.pid}.x1.partial"}
+    assert {path.name for path in tmp_path.iterdir()} == {"out"} | kept
 
 
 def test_a_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path: Path) -> None:

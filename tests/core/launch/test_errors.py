@@ -46,12 +46,12 @@ def test_a_full_disk_is_known_from_a_library_in_rust_too(tmp_path: Path) -> None
         (FileNotFoundError(errno.ENOENT, "No such file", "data/x"), "no data/x; make it with: dvc"),
     ],
 )
-def test_what_a_user_can_mend_names_the_remedy(error: Exception, reason: str) -> None:
+def test_what_a_user_can_fix_names_the_remedy(error: Exception, reason: str) -> None:
     assert (user_hint(error) or "").startswith(reason)
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), FileNotFoundError("conf/x"), ValueError("data")])
-def test_what_only_code_can_mend_has_none(error: Exception) -> None:
+def test_what_only_code_can_fix_has_none(error: Exception) -> None:
     assert user_hint(error) is None
 
 
