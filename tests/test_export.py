@@ -78,7 +78,7 @@ def test_logits_that_are_no_numbers_fail(
     def nothing(inputs: Inputs) -> np.ndarray:
         return np.full((len(inputs["input_ids"]), 2), np.nan)
 
-    classifier = Classifier(nothing, labels=["negative", "positive"], positions=64, threads=1)
+    classifier = Classifier(nothing, labels=["negative", "positive"], threads=1)
     monkeypatch.setattr(export, "load_classifier", lambda _: classifier)
     with pytest.raises(InputError, match="differ from PyTorch's by nan"):
         project("export", "run.model=student")
