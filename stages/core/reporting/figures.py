@@ -49,12 +49,13 @@ def accuracy_latency(table: pd.DataFrame, percentile: int, sla_ms: float) -> alt
     )
 
 
-def accuracy_by_depth(table: pd.DataFrame) -> alt.LayerChart:
-    """Return accuracy against latency of students of several depths, a line a form.
+def accuracy_by_value(table: pd.DataFrame, setting: str) -> alt.LayerChart:
+    """Return accuracy against latency of the students of a sweep, a line a form.
 
     Args:
-        table: a row a depth and variant; columns depth, variant, validation_accuracy (a depth is
+        table: a row a value and variant; columns value, variant, validation_accuracy (a value is
             chosen by it) and test_label_speedup.
+        setting: the key that was swept.
     """
     data = named(table[table["variant"].str.startswith("student")])
     data["share"] = 1 / data["test_label_speedup"]
@@ -65,14 +66,12 @@ def accuracy_by_depth(table: pd.DataFrame) -> alt.LayerChart:
         y=alt.Y("validation_accuracy:Q", title="validation accuracy")
         .scale(zero=False, padding=15)
         .axis(format="%"),
-        order="depth:Q",
+        order="value:Q",
     )
     lines = points.mark_line(point=True, tooltip=True)
     lines = lines.encode(color=alt.Color("variant:N", title=None, sort=None))
-    depths = points.mark_text(dy=-10, color="gray").encode(text="depth:N")
-    return (lines + depths).properties(
-        width=WIDTH, height=HEIGHT, title="The student's depth, in layers"
-    )
+    depths = points.mark_text(dy=-10, color="gray").encode(text="value:N")
+    return (lines + depths).properties(width=WIDTH, height=HEIGHT, title=f"Students, by {setting}")
 
 
 def latency_by_length(sweep: pd.DataFrame) -> alt.Chart:
