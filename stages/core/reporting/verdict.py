@@ -25,16 +25,12 @@ def pareto_front(table: pd.DataFrame) -> pd.Series:
     Args:
         table: one row a variant; columns speed (higher is faster) and accuracy.
     """
-    return pd.Series(
-        {
-            variant: not (
-                (table["speed"] >= row["speed"])
-                & (table["accuracy"] >= row["accuracy"])
-                & ((table["speed"] > row["speed"]) | (table["accuracy"] > row["accuracy"]))
-            ).any()
-            for variant, row in table.iterrows()
-        }
-    )
+    merits = table[["speed", "accuracy"]]
+
+    def dominated(row: pd.Series) -> bool:
+        return bool(((merits >= row).all(axis=1) & (merits > row).any(axis=1)).any())
+
+    return ~merits.apply(dominated, axis=1)
 
 
 def recommend(
@@ -43,8 +39,8 @@ def recommend(
     """Recommend the fastest variant that meets the SLA and keeps enough of the accuracy.
 
     The percentile only decides whether the SLA is met: the tail of a fast variant is the
-    scheduler's. Of the variants whose paired speed the noise can't tell from the fastest one's, the
-    most accurate is recommended.
+    scheduler's. Variants whose interval reaches the fastest one's speed tie with it, and the most
+    accurate of these is recommended.
 
     Args:
         table: one row a variant; columns latency (ms, at the SLA's percentile), speed (the paired
@@ -52,7 +48,7 @@ def recommend(
             baseline's accuracy).
         ratio: how many times faster the first variant is than the second, paired, with the noise
             in its interval.
-        constraints: what a variant must meet.
+        constraints: on latency and accuracy.
     """
     needed, sla = 1 - constraints.accuracy_loss, constraints.sla_ms
     percentile = f"p{constraints.sla_percentile}"
@@ -69,20 +65,20 @@ def recommend(
     if qualified.empty:
         return Verdict(None, _shortfall(table, accurate, quick, constraints), reasons)
     fastest = str(qualified["speed"].idxmax())
-    lead = {str(name): ratio(fastest, str(name)) for name in qualified.index.drop(fastest)}
-    tied = [fastest, *(name for name, estimate in lead.items() if estimate.low <= 1)]
+    leads = {name: ratio(fastest, name) for name in qualified.index if name != fastest}
+    tied = [fastest, *(name for name, lead in leads.items() if lead.low <= 1)]
     chosen = str(qualified.loc[tied].sort_values(["accuracy", "speed"]).index[-1])
-    for name in qualified.index:
-        if name in tied:
-            reasons[name] = "as fast as the fastest within the noise, but no more accurate"
-        else:
-            times = lead[name].value
-            reasons[name] = f"qualifies, but takes {times:.2f} times as long as the fastest"
+    for name, lead in leads.items():
+        reasons[name] = f"qualifies, but takes {lead.value:.2f} times as long as the fastest"
+    reasons |= dict.fromkeys(tied, "as fast as the fastest within the noise, but no more accurate")
     reasons[chosen] = "recommended"
     row = qualified.loc[chosen]
+    others = " and ".join(Variant.named(name).title for name in tied if name != chosen)
+    place = f"the most accurate of the fastest (it ties with {others} within the noise)"
     summary = (
-        f"Use {_title(chosen)}: of the variants that answer within {sla:g} ms ({percentile}) and "
-        f"keep at least {needed:.1%} of the validation accuracy, it is {_place(chosen, tied)} "
+        f"Use {Variant.named(chosen).title}: of the variants that answer within {sla:g} ms "
+        f"({percentile}) and keep at least {needed:.1%} of the validation accuracy, it is "
+        f"{place if others else 'the fastest'} "
         f"({percentile} {row['latency']:.2f} ms, {row['kept']:.1%} kept)."
     )
     if row["kept_low"] < needed:
@@ -93,28 +89,16 @@ def recommend(
     return Verdict(chosen, summary, reasons)
 
 
-def _place(chosen: str, tied: list[str]) -> str:
-    others = " and ".join(_title(name) for name in tied if name != chosen)
-    if not others:
-        return "the fastest"
-    return f"among the fastest (a tie with {others} within the noise) and the most accurate of them"
-
-
-def _title(name: str) -> str:
-    return Variant.named(name).title
-
-
 def _shortfall(
     table: pd.DataFrame, accurate: pd.Series, quick: pd.Series, constraints: ReportConfig
 ) -> str:
     needed, sla = 1 - constraints.accuracy_loss, constraints.sla_ms
-    percentile = f"p{constraints.sla_percentile}"
     texts = ["No variant meets the constraints."]
     if accurate.any():
         least = table.loc[accurate, "latency"].min()
         texts.append(
-            f"Of those that keep {needed:.1%} of the validation accuracy, the lowest {percentile} "
-            f"is {least:.2f} ms, {least - sla:.2f} ms over the SLA."
+            f"Of those that keep {needed:.1%} of the validation accuracy, the lowest "
+            f"p{constraints.sla_percentile} is {least:.2f} ms, {least - sla:.2f} ms over the SLA."
         )
     if quick.any():
         most = table.loc[quick, "kept"].max()

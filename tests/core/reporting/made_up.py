@@ -48,7 +48,13 @@ def results(
     ms: dict[str, float] = MS, wrong: int = 2, recommended: str | None = "student_int8"
 ) -> pd.DataFrame:
     """Return results in which every student gets `wrong` texts wrong, the teacher one."""
-    found = {name: predictions(wrong if name.startswith("student") else 1) for name in ms}
+    found = {
+        split: {
+            name: predictions(wrong if name.startswith("student") else 1, split=split)
+            for name in ms
+        }
+        for split in ("test", "validation")
+    }
     artefacts = pd.DataFrame(
         {"label": "BERT 6×384", "parameters": 22_700_000, "size_mb": 92.0, "load_ms": 1.0},
         index=[*ms],
