@@ -45,7 +45,9 @@ def accuracy_latency(table: pd.DataFrame, percentile: int, sla_ms: float) -> alt
     columns = ["recommended", "accuracy", "accuracy_low", "accuracy_high", "size_mb"]
     data = named(table[columns].assign(ms=table[SLA_LATENCY.format(percentile)]).reset_index())
     x = alt.X("ms:Q", title=f"p{percentile} latency from text to label, ms (log)")
-    base = alt.Chart(data).encode(x=x.scale(type="log", padding=30), y=_accuracy("accuracy"))
+    base = alt.Chart(data).encode(
+        x=x.scale(type="log", nice=False, padding=30), y=_accuracy("accuracy")
+    )
     points = base.mark_point(filled=True, size=90, opacity=1)
     points = points.encode(color=COLOUR, shape=SHAPE, tooltip=_tooltips(data))
     intervals = base.mark_rule(color="gray")
@@ -162,9 +164,9 @@ def _lines(
     data: pd.DataFrame, x: alt.X, y: alt.Y, shown: alt.FieldOneOfPredicate | str = "true"
 ) -> alt.LayerChart:
     # A line has one tooltip for all its length, so tooltips are of the points on it.
-    base = alt.Chart(named(data)).encode(x=x, y=y, color=COLOUR)
+    base = alt.Chart(named(data)).encode(x=x, y=y, color=COLOUR, strokeDash=DASHES)
     points = base.transform_filter(shown).mark_circle(size=50, opacity=1)
-    return base.mark_line().encode(strokeDash=DASHES) + points.encode(tooltip=_tooltips(data))
+    return base.mark_line() + points.encode(tooltip=_tooltips(data))
 
 
 def _tooltips(data: pd.DataFrame) -> list[alt.Tooltip]:

@@ -74,7 +74,9 @@ def page(
         headline=headline(found.table),
         baseline=BASELINE,
         test_texts=found.table.loc[BASELINE, "test_texts"],
-        bottlenecks={bottleneck(found.profile, name): slowdowns[name] for name in found.table.index},
+        bottlenecks={
+            bottleneck(found.profile, name): slowdowns[name] for name in found.table.index
+        },
         settings=benchmark,
         teacher=teacher,
         texts=texts,
@@ -134,21 +136,33 @@ def headline(table: pd.DataFrame) -> str:
 def hero(table: pd.DataFrame) -> dict[str, Any]:
     """Return the first screen of the browser page (columns of results.csv).
 
-    Keys: title and role of the variant it is about, and figures, a list of (name, change, before,
-    after).
+    Keys: title and role of the variant it is about, and figures, a list of (name, change, before
+    and after).
     """
     name = headliner(table)
     before, after = table.loc[BASELINE], table.loc[name]
     figures = [
-        ("Latency", f"{1 - 1 / after[HEADLINE_SPEED]:.1%} less", "post_model_p50_ms", "{:.2f} ms"),
-        ("Test accuracy", f"{after['accuracy_retained']:.1%} kept", "accuracy", "{:.1%}"),
-        ("Size", f"{1 - after['size_mb'] / before['size_mb']:.0%} less", "size_mb", "{:.0f} MB"),
+        (
+            "Latency",
+            f"{1 - 1 / after[HEADLINE_SPEED]:.1%} less",
+            "post_model_p50_ms",
+            "{:.2f}",
+            " ms",
+        ),
+        ("Accuracy", f"{after['accuracy_retained']:.1%} kept", "accuracy", "{:.1%}", ""),
+        (
+            "Size",
+            f"{1 - after['size_mb'] / before['size_mb']:.0%} less",
+            "size_mb",
+            "{:.0f}",
+            " MB",
+        ),
     ]
     return {
         "title": Variant.named(name).title,
-        "role": "Recommended" if recommended(table) else "No variant qualifies; fastest student",
+        "role": "recommended" if recommended(table) else "no variant qualifies; fastest student",
         "figures": [
-            (figure, change, form.format(before[column]), form.format(after[column]))
-            for figure, change, column, form in figures
+            (figure, change, f"{form} → {form}{unit}".format(before[column], after[column]))
+            for figure, change, column, form, unit in figures
         ],
     }
