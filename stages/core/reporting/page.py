@@ -44,20 +44,14 @@ class Findings:
     conditions: dict[str, Any]  # of the benchmark
     workers: dict[str, dict[str, Any]]  # of the benchmark, as loaded
     machine: dict[str, Any]  # machine.json
+    settings: BenchmarkConfig
+    percentile: int  # that the SLA is checked at
+    teacher: str  # the encoder's title
+    texts: str  # the corpus's title
 
 
-def page(
-    found: Findings, benchmark: BenchmarkConfig, percentile: int, teacher: str, texts: str
-) -> str:
-    """Return results.md.
-
-    Args:
-        found: what it shows.
-        benchmark: how it was measured.
-        percentile: that the SLA is checked at.
-        teacher: the encoder's title.
-        texts: the corpus's title.
-    """
+def page(found: Findings) -> str:
+    """Return results.md."""
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701
     environment.filters |= {
         "markdown": tables.markdown,
@@ -69,7 +63,6 @@ def page(
         vars(found),
         tables=tables,
         ranked=found.table.sort_values(SPEED, ascending=False, kind="stable"),
-        percentile=percentile,
         warnings=list(warnings(found)),
         headline=headline(found.table),
         baseline=BASELINE,
@@ -77,9 +70,6 @@ def page(
         bottlenecks={
             bottleneck(found.profile, name): slowdowns[name] for name in found.table.index
         },
-        settings=benchmark,
-        teacher=teacher,
-        texts=texts,
     )
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from stages.core.engines.variant import Variant, label, parameters, size_mb
 from stages.core.launch.errors import InputError
-from stages.core.launch.paths import BENCHMARK, EVALUATION, REPORTS
+from stages.core.launch.paths import BENCHMARK, EVALUATION
 from stages.core.measuring.rounds import CONTROL
 from stages.core.reporting.accuracy import compare, retained, right, score
 from stages.core.reporting.latency import Estimate, speedup, summarise
@@ -35,18 +35,6 @@ def load_samples(names: list[str]) -> pd.DataFrame:
     found = samples["variant"].astype(str)  # categories in another order would compare as equal
     check_variants(file, found, [*names, CONTROL])
     return samples.assign(variant=pd.Categorical(found, [*names, CONTROL]))
-
-
-def load_profile(names: list[str]) -> pd.DataFrame:
-    """Return profile.csv.
-
-    Raises:
-        InputError: it is not of exactly these variants.
-    """
-    file = REPORTS / "profile.csv"
-    profile = pd.read_csv(file)
-    check_variants(file, profile["variant"], names)
-    return profile
 
 
 def check_variants(file: Path, found: pd.Series, names: list[str]) -> None:
