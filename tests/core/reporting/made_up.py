@@ -34,7 +34,9 @@ def predictions(wrong: int, texts: int = 20) -> pd.DataFrame:
     labels = np.arange(texts) % 2
     answers = np.where(np.arange(texts) < wrong, 1 - labels, labels)
     sure = np.linspace(4, 1, texts)
-    logits = {f"logit_{name}": np.where(answers == n, sure, 0) for n, name in ((0, "bad"), (1, "good"))}
+    logits = {
+        f"logit_{name}": np.where(answers == n, sure, 0) for n, name in ((0, "bad"), (1, "good"))
+    }
     texts = [f"text {n}" for n in range(texts)]
     return pd.DataFrame({"text": texts, "label": labels, "predicted": answers} | logits)
 
