@@ -20,6 +20,13 @@ from stages.core.reporting import tables
 from stages.core.reporting.results import BASELINE, fastest_student, recommended
 
 TEMPLATE = Path(__file__).parent / "core" / "reporting" / "templates" / "card.md.jinja"
+REFUSAL = """# No model
+
+No variant meets the constraints on latency and accuracy:
+
+{}
+
+Relax the constraints in the section `report` of the settings, or name a variant, such as `{}`."""
 
 
 @dataclass(config=STRICT)
@@ -34,39 +41,25 @@ class Config:
 def run(config: Config) -> str:
     """Write data/release: a variant's directory and its model card; without one, only a README."""
     table = pd.read_csv(REPORTS / "results.csv", index_col="variant")
-    chosen = recommended(table)
+    chosen, other = recommended(table), f"release.variant={fastest_student(table)}"
     name = chosen if config.release.variant == "recommended" else config.release.variant
     with atomic_directory(RELEASE) as directory:
         if name is None:
-            text = refusal(table)
+            reasons = tables.render(table, [tables.VARIANT, tables.Column("Reason", "verdict")])
+            text = REFUSAL.format(tables.markdown(reasons), other)
+            done = (
+                f"{RELEASE} holds no model, because no variant meets the constraints of report; "
+                f"relax them, or use {other}"
+            )
         else:
             variant = Variant.named(name)
             shutil.copytree(variant.directory, directory, dirs_exist_ok=True)
             text = card(config, variant, table)
+            kind = "recommended" if name == chosen else "not recommended"
+            accuracy = table.loc[name, "accuracy"]
+            done = f"{RELEASE}, {variant.title} ({kind}), with a test accuracy of {accuracy:.4f}"
         (directory / "README.md").write_text(text + "\n", encoding="utf-8")
-    if name is None:
-        return (
-            f"{RELEASE} holds no model, because no variant meets the constraints of report; relax "
-            f"them, or use release.variant={fastest_student(table)}"
-        )
-    kind = "recommended" if name == chosen else "not recommended"
-    accuracy = table.loc[name, "accuracy"]
-    return f"{RELEASE}, {variant.title} ({kind}), with a test accuracy of {accuracy:.4f}"
-
-
-def refusal(table: pd.DataFrame) -> str:
-    """Return a README on why no variant is released.
-
-    Args:
-        table: results.csv.
-    """
-    columns = [tables.VARIANT, tables.Column("Reason", "verdict")]
-    return (
-        "# No model\n\nNo variant meets the constraints on latency and accuracy:\n\n"
-        f"{tables.markdown(tables.render(table, columns))}\n\n"
-        "Relax the constraints in the section `report` of the settings, or name a variant, such as "
-        f"`release.variant={fastest_student(table)}`."
-    )
+    return done
 
 
 def card(config: Config, variant: Variant, table: pd.DataFrame) -> str:

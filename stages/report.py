@@ -21,11 +21,11 @@ from stages.core.launch.settings import (
 from stages.core.measuring.rounds import CONTROL
 from stages.core.reporting import figures, results
 from stages.core.reporting.accuracy import mistakes
-from stages.core.reporting.html import html
-from stages.core.reporting.latency import TAIL_SAMPLES, Estimate, speedup
+from stages.core.reporting.html import render
+from stages.core.reporting.latency import TAIL_SAMPLES, speedup
 from stages.core.reporting.page import Findings, headline, hero, page
-from stages.core.reporting.results import HEADLINE_SPEED, SLA_LATENCY, SPEED
-from stages.core.reporting.verdict import pareto_front, recommend
+from stages.core.reporting.results import BASELINE, HEADLINE_SPEED, SLA_LATENCY, SPEED
+from stages.core.reporting.verdict import recommend
 
 
 @dataclass(config=STRICT)
@@ -48,131 +48,99 @@ def run(config: Config) -> str:
     """
     served = variants(config.forms)
     names = [variant.name for variant in served]
-    samples, predictions = results.load_samples(names), results.load_predictions(names)
+    samples, profile = results.load_samples(names), pd.read_csv(REPORTS / "profile.csv")
+    results.check_variants(REPORTS / "profile.csv", profile["variant"], names)
+    test, validation = (results.load_predictions(names, each) for each in ("test", "validation"))
     control = results.control(samples, config.benchmark.control)
     noise = max(abs(estimate.value - 1) for estimate in control.values())
-    found = [
-        results.artefacts(served),
-        results.accuracies(predictions),
-        results.latencies(samples, noise),
-    ]
+    artefacts, accuracies = results.artefacts(served), results.accuracies(test, validation)
+    table = pd.concat([artefacts, accuracies, results.latencies(samples, noise)], axis=1)
     answered = results.of_measure(samples[samples["variant"] != CONTROL], "test_label")
-    table, summary = with_verdict(pd.concat(found, axis=1), answered, noise, config.report)
+    table, summary = with_verdict(table, answered, noise, config.report)
     student = results.headliner(table)
     if Variant.named(student).model != "student":
         student = results.fastest_student(table)
-    findings = Findings(
+    curves = {"teacher": "finetune.csv", "student": "distill.csv"}
+    found = Findings(
         table=table,
         control=control,
         sweep=results.sweep(samples),
-        curves=learning_curves(),
-        profile=results.load_profile(names),
+        curves=pd.concat(pd.read_csv(REPORTS / file).assign(model=m) for m, file in curves.items()),
+        profile=profile,
         student=student,
-        mistakes=mistakes(
-            *(results.of_split(predictions[name], "test") for name in (student, results.BASELINE))
-        ),
+        mistakes=mistakes(test[student], test[BASELINE]),
         summary=summary,
         conditions=json.loads((BENCHMARK / "conditions.json").read_text()),
         workers=json.loads((BENCHMARK / "workers.json").read_text()),
         machine=json.loads(MACHINE.read_text()),
+        settings=config.benchmark,
+        percentile=config.report.sla_percentile,
+        teacher=config.model.title,
+        texts=config.data.title,
     )
-    write(config, findings, answered)
+    write(found, answered, config.report.sla_ms)
     return f"{REPORTS}: {headline(table)}"
 
 
 def with_verdict(
     table: pd.DataFrame, answered: pd.DataFrame, noise: float, constraints: ReportConfig
 ) -> tuple[pd.DataFrame, str]:
-    """Return the table with pareto_front, recommended and verdict, and the verdict's summary.
+    """Return the table with the verdict on each variant, and a summary (`verdict.recommend`).
 
     Raises:
         InputError: the samples are too few for the SLA's percentile.
     """
-    latency = SLA_LATENCY.format(constraints.sla_percentile)
-    if latency not in table:
+    if SLA_LATENCY.format(constraints.sla_percentile) not in table:
         calls = TAIL_SAMPLES * 100 // (100 - constraints.sla_percentile)
         raise InputError(
             f"report.sla_percentile = {constraints.sla_percentile} needs {calls} calls; raise "
             f"benchmark.rounds × benchmark.calls to that, or use a lower percentile"
         )
-
-    def ratio(variant: str, other: str) -> Estimate:
-        return speedup(answered, variant, other).widened(noise)
-
-    kept = [f"validation_retained{end}" for end in ("", "_low", "_high")]
-    choice = table[[latency, SPEED, "validation_accuracy", *kept]].set_axis(
-        ["latency", "speed", "accuracy", "kept", "kept_low", "kept_high"], axis=1
-    )
-    verdict = recommend(choice, ratio, constraints)
-    return table.assign(
-        pareto_front=pareto_front(choice),
-        recommended=table.index == verdict.recommended,
-        verdict=pd.Series(verdict.reasons),
-    ), verdict.summary
+    return recommend(table, lambda *pair: speedup(answered, *pair).widened(noise), constraints)
 
 
-def write(config: Config, found: Findings, answered: pd.DataFrame) -> None:
-    """Write all reports.
-
-    Args:
-        config: of this stage.
-        found: what they show.
-        answered: samples from text to label, without the control's.
-    """
-    percentile, sla_ms = config.report.sla_percentile, config.report.sla_ms
+def write(found: Findings, answered: pd.DataFrame, sla_ms: float) -> None:
+    """Write all reports; `answered` are the samples from text to label, without the control's."""
     charts = {
-        "accuracy_latency": figures.accuracy_latency(found.table, percentile, sla_ms),
+        "accuracy_latency": figures.accuracy_latency(found.table, found.percentile, sla_ms),
         "distribution": figures.distributions(answered, sla_ms),
         "learning": figures.learning_curves(found.curves),
         "length": figures.latency_by_length(found.sweep),
         "batch": figures.throughput_by_batch(found.sweep),
         "profile": figures.time_by_kind(found.profile),
     }
-    text = page(found, config.benchmark, percentile, config.model.title, config.data.title)
-    for name, data in ("results", found.table.round(4)), ("sweep", found.sweep.round(4)):
+    for name, data in ("results", found.table.reset_index()), ("sweep", found.sweep):
         with atomic_file(REPORTS / f"{name}.csv") as part:
-            data.to_csv(part, index=name == "results")
+            data.round(4).to_csv(part, index=False)
     for name, chart in charts.items():
         with atomic_file(REPORTS / f"{name}.svg") as part:
             chart.save(part)
+    text = page(found)
     write_text(REPORTS / "results.md", text)
-    write_text(REPORTS / "index.html", html(text, charts, hero(found.table)))
-    write_json(REPORTS / "metrics.json", metrics(found.table, percentile))
-
-
-def learning_curves() -> pd.DataFrame:
-    """Return the epochs of both trainings: model, epoch, validation_accuracy and the losses."""
-    files = {"teacher": "finetune.csv", "student": "distill.csv"}
-    return pd.concat(pd.read_csv(REPORTS / file).assign(model=m) for m, file in files.items())
+    write_text(REPORTS / "index.html", render(text, charts, hero(found.table)))
+    write_json(REPORTS / "metrics.json", metrics(found.table, found.percentile))
 
 
 def metrics(table: pd.DataFrame, percentile: int) -> dict[str, dict[str, float]]:
     """Return the metrics for `dvc metrics`: a summary of the headline, then one object a variant.
 
     Few and rounded, so that a diff shows what a change did: latencies, which drift with the
-    machine, to two digits. The speed-up is paired within the run and drifts less. Accuracies are
-    metrics of the stage evaluate.
+    machine, to two digits. Accuracies are metrics of the stage evaluate.
 
     Args:
         table: results.csv, by variant.
         percentile: of the latency.
     """
-    headliner = table.loc[results.headliner(table)]
-    columns = {
-        "speedup": (SPEED, 1, ".2g"),
-        f"p{percentile}_ms": (SLA_LATENCY.format(percentile), 1, ".2g"),
-        "parameters_m": ("parameters", 1e6, ".1f"),
-        "size_mb": ("size_mb", 1, ".1f"),
-    }
-    return {
-        "summary": {
-            "latency_reduction": round(1 - 1 / headliner[HEADLINE_SPEED], 3),
-            "accuracy_retained": round(headliner["accuracy_retained"], 4),
-        }
-    } | {
+    best = table.loc[results.headliner(table)]
+    reduction, kept = 1 - 1 / best[HEADLINE_SPEED], best["accuracy_retained"]
+    summary = {"latency_reduction": round(reduction, 3), "accuracy_retained": round(kept, 4)}
+    latency = SLA_LATENCY.format(percentile)
+    return {"summary": summary} | {
         str(variant): {
-            name: float(format(row[column] / unit, form))
-            for name, (column, unit, form) in columns.items()
+            "speedup": float(f"{row[SPEED]:.2g}"),
+            f"p{percentile}_ms": float(f"{row[latency]:.2g}"),
+            "parameters_m": round(row["parameters"] / 1e6, 1),
+            "size_mb": round(row["size_mb"], 1),
         }
         for variant, row in table.iterrows()
     }

@@ -1,4 +1,8 @@
-"""Statistics of predictions: how good a variant is, and how it differs from the teacher."""
+"""Statistics of predictions: how good a variant is, and how it differs from the teacher.
+
+Predictions are of one split: columns text, label, predicted and logit_<class>, the same texts in
+the same order for every variant.
+"""
 
 import numpy as np
 import pandas as pd
@@ -10,46 +14,44 @@ from stages.core.reporting.latency import CONFIDENCE, Estimate, bootstrapped
 from stages.core.task.decoding import probabilities
 from stages.core.task.metrics import macro_f1, scores
 
-LOGIT = "logit_"  # the prefix of the predictions' columns with logits, one a class
+
+def right(predictions: pd.DataFrame) -> np.ndarray:
+    """Return for each text whether the answer is right."""
+    return (predictions["predicted"] == predictions["label"]).to_numpy()
+
+
+def _logits(predictions: pd.DataFrame) -> pd.DataFrame:
+    logits = predictions.filter(regex="^logit_").astype(float)
+    return logits.rename(columns=lambda name: name.removeprefix("logit_"))
 
 
 def score(predictions: pd.DataFrame) -> dict[str, float]:
     """Return every metric, the intervals of accuracy and macro F1, and recall_<class>.
 
     The accuracy's interval is Wilson's, that of macro F1 a bootstrap over texts.
-
-    Args:
-        predictions: of one split; columns label, predicted and logit_<class>.
     """
     labels, answers = predictions["label"].to_numpy(), predictions["predicted"].to_numpy()
-    logits = predictions.filter(regex=f"^{LOGIT}")
-    values = scores(labels, logits.to_numpy(float))
-    right = round(values["accuracy"] * len(labels))
-    interval = binomtest(right, len(labels)).proportion_ci(CONFIDENCE, method="wilson")
-    recalls = recall_score(
-        labels, answers, labels=range(logits.shape[1]), average=None, zero_division=np.nan
-    )
-    names = logits.columns.str.removeprefix(LOGIT)
+    logits = _logits(predictions)
+    values = scores(labels, logits.to_numpy())
+    test = binomtest(round(values["accuracy"] * len(labels)), len(labels))
+    interval = test.proportion_ci(CONFIDENCE, method="wilson")
+    numbers = range(logits.shape[1])
+    recalls = recall_score(labels, answers, labels=numbers, average=None, zero_division=np.nan)
     return {
         **values,
         **Estimate(values["accuracy"], interval.low, interval.high).columns("accuracy"),
         **bootstrapped(macro_f1, labels, answers).columns("macro_f1"),
-        **{f"recall_{name}": float(value) for name, value in zip(names, recalls, strict=True)},
+        **{f"recall_{name}": float(recalls[number]) for number, name in enumerate(logits)},
     }
 
 
 def retained(predictions: pd.DataFrame, teacher: pd.DataFrame) -> Estimate:
     """Return the accuracy as a share of the teacher's, with a bootstrap interval over texts.
 
-    Both have the same texts in the same order.
-
     Raises:
         InputError: the teacher's answers are all wrong.
     """
-    right, teacher_right = (
-        (each["predicted"] == each["label"]).to_numpy() for each in (predictions, teacher)
-    )
-    if not teacher_right.any():
+    if not right(teacher).any():
         raise InputError(
             "the teacher's answers are all wrong; check that data.label_names is in the order of "
             "its classes"
@@ -58,7 +60,7 @@ def retained(predictions: pd.DataFrame, teacher: pd.DataFrame) -> Estimate:
     def share(ours: np.ndarray, theirs: np.ndarray, axis: int) -> np.ndarray:
         return ours.sum(axis) / theirs.sum(axis)
 
-    return bootstrapped(share, right, teacher_right)
+    return bootstrapped(share, right(predictions), right(teacher))
 
 
 def compare(predictions: pd.DataFrame, teacher: pd.DataFrame) -> dict[str, float]:
@@ -66,9 +68,8 @@ def compare(predictions: pd.DataFrame, teacher: pd.DataFrame) -> dict[str, float
 
     The p-value is that of McNemar's exact test (1947), a binomial one on better and worse.
     """
-    truth = teacher["label"]
-    right, teacher_right = predictions["predicted"] == truth, teacher["predicted"] == truth
-    better, worse = int((right & ~teacher_right).sum()), int((~right & teacher_right).sum())
+    better = int((right(predictions) & ~right(teacher)).sum())
+    worse = int((~right(predictions) & right(teacher)).sum())
     return {
         "agreement": float((predictions["predicted"] == teacher["predicted"]).mean()),
         "better": better,
@@ -82,18 +83,15 @@ def mistakes(predictions: pd.DataFrame, teacher: pd.DataFrame) -> pd.DataFrame:
 
     Columns: text, label, answer, confidence (the probability of the answer), teacher_confidence.
     """
-    logits = predictions.filter(regex=f"^{LOGIT}")
-    names = logits.columns.str.removeprefix(LOGIT).to_numpy()
+    ours, theirs = (_logits(each) for each in (predictions, teacher))
     found = pd.DataFrame(
         {
             "text": predictions["text"],
-            "label": names[predictions["label"]],
-            "answer": names[predictions["predicted"]],
-            "confidence": probabilities(logits.to_numpy(float)).max(axis=1),
-            "teacher_confidence": probabilities(
-                teacher.filter(regex=f"^{LOGIT}").to_numpy(float)
-            ).max(axis=1),
+            "label": ours.columns[predictions["label"]],
+            "answer": ours.columns[predictions["predicted"]],
+            "confidence": probabilities(ours.to_numpy()).max(axis=1),
+            "teacher_confidence": probabilities(theirs.to_numpy()).max(axis=1),
         }
     )
-    right, teacher_right = (each["predicted"] == each["label"] for each in (predictions, teacher))
-    return found[teacher_right & ~right].sort_values("confidence", ascending=False, kind="stable")
+    missed = right(teacher) & ~right(predictions)
+    return found[missed].sort_values("confidence", ascending=False, kind="stable")

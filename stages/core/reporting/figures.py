@@ -1,4 +1,4 @@
-"""The report's figures."""
+"""The report's figures. Those of variants name them by their titles, in the order of the data."""
 
 import altair as alt
 import numpy as np
@@ -8,45 +8,56 @@ from stages.core.engines.variant import Variant
 from stages.core.reporting.latency import quantiles
 from stages.core.reporting.results import SLA_LATENCY
 
-WIDTH, HEIGHT = 520, 300
+SIZE = {"width": 520, "height": 300}
+COLOUR, DASHES, SHAPE = (
+    channel("variant:N", title=None, sort=None)
+    for channel in (alt.Color, alt.StrokeDash, alt.Shape)
+)
+TOOLTIPS = {  # by column: its name, with the unit, and its format
+    "variant": ("variant", ""),
+    "model": ("model", ""),
+    "kind": ("operators", ""),
+    "texts": ("texts", ""),
+    "epoch": ("epoch", "d"),
+    "length": ("text length, tokens", "d"),
+    "batch": ("batch size", "d"),
+    "answered": ("calls answered", ".0%"),
+    "ms": ("latency, ms", ".3~g"),
+    "texts_per_second": ("texts per second", ",.0f"),
+    "padding": ("share of padding", ".0%"),
+    "share": ("share of the latency", ".1%"),
+    "accuracy": ("test accuracy", ".1%"),
+    "accuracy_low": ("95 % interval from", ".1%"),
+    "accuracy_high": ("95 % interval to", ".1%"),
+    "validation_accuracy": ("validation accuracy", ".1%"),
+    "size_mb": ("size, MB", ".0f"),
+}
 
 
 def accuracy_latency(table: pd.DataFrame, percentile: int, sla_ms: float) -> alt.LayerChart:
     """Return accuracy against latency: every variant a point with its interval, the SLA a line.
 
     Args:
-        table: a row a variant; columns recommended, accuracy (with _low and _high), the latency.
+        table: results.csv, by variant.
         percentile: of the latency.
         sla_ms: where the line is.
     """
-    latency = SLA_LATENCY.format(percentile)
-    columns = ["recommended", "accuracy", "accuracy_low", "accuracy_high"]
-    data = named(table[columns].assign(ms=table[latency]).reset_index())
-    title = f"p{percentile} ms, test sentences, from text to label (log)"
-    x = alt.X("ms:Q", title=title).scale(type="log", padding=30)
-    y = alt.Y("accuracy:Q", title="test accuracy").scale(zero=False, padding=15).axis(format="%")
-    low = alt.Y("accuracy_low:Q", title="test accuracy")
-    points = alt.Chart(data).mark_point(filled=True, size=90, opacity=1, tooltip=True)
-    points = points.encode(
-        x=x,
-        y=y,
-        color=alt.Color("variant:N", title=None, sort=None),
-        shape=alt.Shape("variant:N", title=None, sort=None),
+    columns = ["recommended", "accuracy", "accuracy_low", "accuracy_high", "size_mb"]
+    data = named(table[columns].assign(ms=table[SLA_LATENCY.format(percentile)]).reset_index())
+    x = alt.X("ms:Q", title=f"p{percentile} latency from text to label, ms (log)")
+    base = alt.Chart(data).encode(
+        x=x.scale(type="log", nice=False, padding=30), y=_accuracy("accuracy")
     )
-    intervals = alt.Chart(data).mark_rule(color="gray")
-    intervals = intervals.encode(x=x, y=low, y2="accuracy_high:Q")
-    ring = alt.Chart(data[data["recommended"]]).mark_point(size=350, color="gray").encode(x=x, y=y)
-    sla = _sla(sla_ms)
-    name = sla.mark_text(align="right", dx=-4, y=10, color="gray").encode(
-        text=alt.value(f"SLA {sla_ms:g} ms")
-    )
-    return (intervals + points + ring + sla + name).properties(
-        width=WIDTH,
-        height=HEIGHT,
-        title=alt.TitleParams(
-            "Accuracy against latency", subtitle="ring: recommended; grey lines: 95 % intervals"
-        ),
-    )
+    points = base.mark_point(filled=True, size=90, opacity=1)
+    points = points.encode(color=COLOUR, shape=SHAPE, tooltip=_tooltips(data))
+    intervals = base.mark_rule(color="gray")
+    intervals = intervals.encode(y=_accuracy("accuracy_low"), y2="accuracy_high:Q")
+    ring = base.transform_filter("datum.recommended").mark_point(size=350, color="gray")
+    name = _sla(sla_ms).mark_text(align="right", dx=-4, y=10, color="gray")
+    name = name.encode(text=alt.value(f"SLA {sla_ms:g} ms"))
+    notes = "ring: recommended; grey lines: 95 % intervals"
+    title = alt.Title("Accuracy against latency", subtitle=notes)
+    return (intervals + points + ring + _sla(sla_ms) + name).properties(**SIZE, title=title)
 
 
 def accuracy_by_value(table: pd.DataFrame, setting: str) -> alt.LayerChart:
@@ -58,99 +69,73 @@ def accuracy_by_value(table: pd.DataFrame, setting: str) -> alt.LayerChart:
         setting: the key that was swept.
     """
     data = named(table[table["variant"].str.startswith("student")])
-    data["share"] = 1 / data["test_label_speedup"]
-    points = alt.Chart(data).encode(
-        x=alt.X("share:Q", title="latency, share of the teacher's in PyTorch (log)")
-        .scale(type="log", padding=20)
-        .axis(format="%"),
-        y=alt.Y("validation_accuracy:Q", title="validation accuracy")
-        .scale(zero=False, padding=15)
-        .axis(format="%"),
+    x = alt.X("share:Q", title="latency, share of the teacher's in PyTorch (log)")
+    base = alt.Chart(data.assign(share=1 / data["test_label_speedup"])).encode(
+        x=x.scale(type="log", padding=20).axis(format="%"),
+        y=_accuracy("validation_accuracy"),
         order="value:Q",
     )
-    lines = points.mark_line(point=True, tooltip=True)
-    lines = lines.encode(color=alt.Color("variant:N", title=None, sort=None))
-    depths = points.mark_text(dy=-10, color="gray").encode(text="value:N")
-    return (lines + depths).properties(width=WIDTH, height=HEIGHT, title=f"Students, by {setting}")
+    values = base.mark_text(dy=-10, color="gray").encode(text="value:N")
+    lines = base.mark_line(point=True).encode(color=COLOUR)
+    return (lines + values).properties(**SIZE, title=f"Students, by {setting}")
 
 
-def latency_by_length(sweep: pd.DataFrame) -> alt.Chart:
+def latency_by_length(sweep: pd.DataFrame) -> alt.LayerChart:
     """Return latency against text length, one text at a time (columns as of `results.sweep`)."""
-    data = sweep[(sweep["batch"] == 1) & (sweep["length"] > 0)]
-    lengths = sorted(data["length"].unique())
-    return (
-        _lines(data)
-        .encode(
-            x=alt.X("length:Q", title="tokens").scale(type="log", base=2).axis(values=lengths),
-            y=alt.Y("ms:Q", title="ms, from token ids to logits").scale(
-                type="log", nice=False, padding=10
-            ),
-        )
-        .properties(width=WIDTH, height=HEIGHT, title="Latency against text length")
-    )
+    data = sweep.loc[(sweep["batch"] == 1) & (sweep["length"] > 0), ["variant", "length", "ms"]]
+    x = alt.X("length:Q", title="tokens").axis(values=sorted(data["length"].unique()))
+    y = alt.Y("ms:Q", title="ms, from token ids to logits (log)")
+    y = y.scale(type="log", nice=False, padding=10)
+    lines = _lines(data, x.scale(type="log", base=2), y)
+    return lines.properties(**SIZE, title="Latency against text length")
 
 
 def throughput_by_batch(sweep: pd.DataFrame) -> alt.FacetChart:
-    """Return sentences per second against batch size, a panel for each length."""
+    """Return texts per second against batch size, a panel for each length."""
     lengths = sorted(sweep["length"].unique())
-    sizes = sorted(sweep["batch"].unique())
-    names = {
-        length: f"{length} tokens" if length else "real sentences, padded" for length in lengths
-    }
-    return (
-        _lines(sweep.assign(panel=sweep["length"].map(names)))
-        .encode(
-            x=alt.X("batch:Q", title="batch size").scale(type="log", base=2).axis(values=sizes),
-            y=alt.Y("texts_per_second:Q", title="texts per second").scale(type="log", nice=False),
-        )
-        .properties(width=190, height=160)
-        .facet(facet=alt.Facet("panel:N", title=None, sort=list(names.values())), columns=3)
-        .properties(title="Throughput against batch size")
-    )
+    panels = {each: f"{each} tokens" if each else "real sentences, padded" for each in lengths}
+    data = sweep.assign(texts=sweep["length"].map(panels)).drop(columns=["length", "ms"])
+    x = alt.X("batch:Q", title="batch size").axis(values=sorted(data["batch"].unique()))
+    y = alt.Y("texts_per_second:Q", title="texts per second").scale(type="log", nice=False)
+    lines = _lines(data, x.scale(type="log", base=2), y).properties(width=190, height=160)
+    panel = alt.Facet("texts:N", title=None, sort=list(panels.values()))
+    return lines.facet(facet=panel, columns=3).properties(title="Throughput against batch size")
 
 
 def distributions(samples: pd.DataFrame, sla_ms: float) -> alt.LayerChart:
-    """Return what share of calls each variant answers within what time.
+    """Return the share of calls that each variant answers within a time.
 
     Args:
         samples: columns variant, round and ms.
         sla_ms: where the line is.
     """
-    shares = np.linspace(0, 1, 201)
+    shares = np.arange(201) / 200
     data = pd.concat(
-        pd.DataFrame({"variant": variant, "share": shares, "ms": quantiles(calls, shares)})
+        pd.DataFrame({"variant": variant, "answered": shares, "ms": quantiles(calls, shares)})
         for variant, calls in samples.groupby("variant", observed=True)
     )
-    lines = _lines(data, point=False).encode(
-        x=alt.X("ms:Q", title="ms, test sentences, from text to label (log)").scale(
-            type="log", nice=False
-        ),
-        y=alt.Y("share:Q", title="answered within").axis(format="%"),
-        order="share:Q",
-    )
-    sla = _sla(sla_ms)
-    return (lines + sla).properties(
-        width=WIDTH,
-        height=HEIGHT,
-        title=alt.TitleParams("Distribution of latencies", subtitle="grey line: SLA"),
-    )
+    x = alt.X("ms:Q", title="ms, test sentences, from text to label (log)")
+    y = alt.Y("answered:Q", title="answered within").axis(format="%")
+    shown = alt.FieldOneOfPredicate("answered", oneOf=[0.5, 0.95, 0.99])
+    lines = _lines(data, x.scale(type="log", nice=False), y, shown)
+    title = alt.Title("Distribution of latencies", subtitle="points: p50, p95, p99; grey line: SLA")
+    return (lines + _sla(sla_ms)).properties(**SIZE, title=title)
 
 
-def learning_curves(curves: pd.DataFrame) -> alt.Chart:
+def learning_curves(curves: pd.DataFrame) -> alt.LayerChart:
     """Return validation accuracy by epoch (columns model, epoch, validation_accuracy)."""
-    lines = alt.Chart(curves).mark_line(point=True, tooltip=True)
-    lines = lines.encode(
+    data = curves[["model", "epoch", "validation_accuracy"]]
+    base = alt.Chart(data).encode(
         x=alt.X("epoch:Q").axis(tickMinStep=1),
-        y=alt.Y("validation_accuracy:Q", title="validation accuracy")
-        .scale(zero=False, padding=10)
-        .axis(format="%"),
+        y=_accuracy("validation_accuracy"),
         color=alt.Color("model:N", title=None, sort=None),
     )
-    return lines.properties(width=WIDTH, height=200, title="Learning curves")
+    points = base.mark_circle(size=50, opacity=1).encode(tooltip=_tooltips(data))
+    return (base.mark_line() + points).properties(**SIZE, title="Learning curves")
 
 
 def time_by_kind(profile: pd.DataFrame) -> alt.Chart:
-    """Return where a call's time goes, a bar a variant.
+    """Return the share of each kind of operator in a call's time, a bar a variant.
 
     Args:
         profile: columns variant, kind and ms; the kinds in the order of the parts.
@@ -158,30 +143,46 @@ def time_by_kind(profile: pd.DataFrame) -> alt.Chart:
     kinds = profile["kind"].unique().tolist()
     data = profile.groupby(["variant", "kind"], sort=False, as_index=False)["ms"].sum()
     data["order"] = data["kind"].map(kinds.index)
-    bars = alt.Chart(named(data)).mark_bar(tooltip=True)
+    data["share"] = data["ms"] / data.groupby("variant")["ms"].transform("sum")
+    x = alt.X("share:Q", title="share of the time from text to label").axis(format="%")
+    bars = alt.Chart(named(data)).mark_bar()
     bars = bars.encode(
-        x=alt.X("ms:Q", title="share of the time from text to label")
-        .stack("normalize")
-        .axis(format="%"),
+        x=x.scale(domain=[0, 1]),
         y=alt.Y("variant:N", title=None, sort=None),
         color=alt.Color("kind:N", title=None, sort=kinds).scale(scheme="tableau10"),
         order="order:Q",
+        tooltip=_tooltips(data),
     )
-    return bars.properties(width=WIDTH, height=200, title="Where the time goes")
-
-
-def _lines(data: pd.DataFrame, *, point: bool = True) -> alt.Chart:
-    """Return a line a variant, told apart by colour and by dashes."""
-    lines = alt.Chart(named(data)).mark_line(point=point, tooltip=True)
-    return lines.encode(
-        color=alt.Color("variant:N", title=None, sort=None),
-        strokeDash=alt.StrokeDash("variant:N", title=None, sort=None),
-    )
+    return bars.properties(**SIZE, title="Where the time goes")
 
 
 def named(data: pd.DataFrame) -> pd.DataFrame:
-    """Return data with its variants called as people read them."""
+    """Return data with the titles of its variants."""
     return data.assign(variant=data["variant"].map(lambda name: Variant.named(name).title))
+
+
+def _lines(
+    data: pd.DataFrame, x: alt.X, y: alt.Y, shown: alt.FieldOneOfPredicate | str = "true"
+) -> alt.LayerChart:
+    # A line has one tooltip for all its length, so tooltips are of the points on it.
+    base = alt.Chart(named(data)).encode(x=x, y=y, color=COLOUR, strokeDash=DASHES)
+    points = base.transform_filter(shown).mark_circle(size=50, opacity=1)
+    return base.mark_line() + points.encode(tooltip=_tooltips(data))
+
+
+def _tooltips(data: pd.DataFrame) -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip(f"{column}:Q", title=title, format=form)
+        if form
+        else alt.Tooltip(f"{column}:N", title=title)
+        for column, (title, form) in TOOLTIPS.items()
+        if column in data
+    ]
+
+
+def _accuracy(column: str) -> alt.Y:
+    title = "validation accuracy" if column == "validation_accuracy" else "test accuracy"
+    return alt.Y(f"{column}:Q", title=title).scale(zero=False, padding=15).axis(format="%")
 
 
 def _sla(ms: float) -> alt.Chart:

@@ -36,40 +36,35 @@ class Estimate:
 
 
 def summarise(samples: pd.DataFrame, count: int) -> dict[str, float]:
-    """Return the mean, the median, and those of p95 and p99 that a sample count supports.
-
-    Every round has the same weight: a turn lasts a fixed time, so a fast round has more calls.
+    """Return the mean, the median, and those of p95 and p99 that `count` samples support.
 
     Args:
-        samples: columns round and ms.
+        samples: columns round and ms; every round has the same weight.
         count: the fewest samples of any variant compared.
     """
     tails = [tail for tail in (95, 99) if count * (100 - tail) >= 100 * TAIL_SAMPLES]
-    percentiles = [50, *tails]
-    found = quantiles(samples, np.array(percentiles) / 100)
-    return {
-        "mean": float(np.average(samples["ms"].to_numpy(float), weights=round_weights(samples))),
-        **{f"p{percentile}": float(ms) for percentile, ms in zip(percentiles, found, strict=True)},
-    }
+    percentiles = np.array([50, *tails])
+    mean = float(np.average(samples["ms"], weights=_round_weights(samples)))
+    found = zip(percentiles, quantiles(samples, percentiles / 100), strict=True)
+    return {"mean": mean} | {f"p{percentile}": float(ms) for percentile, ms in found}
 
 
 def quantiles(samples: pd.DataFrame, shares: np.ndarray) -> np.ndarray:
     """Return the quantiles of samples (columns round and ms); every round has the same weight."""
     ms = samples["ms"].to_numpy(float)
-    return np.quantile(ms, shares, weights=round_weights(samples), method="inverted_cdf")
+    return np.quantile(ms, shares, weights=_round_weights(samples), method="inverted_cdf")
 
 
-def round_weights(samples: pd.DataFrame) -> np.ndarray:
-    """Return the reciprocal of the number of samples in each sample's round."""
+def _round_weights(samples: pd.DataFrame) -> np.ndarray:
+    # A turn lasts a fixed time, so a fast round has more calls.
     return 1 / samples.groupby("round")["ms"].transform("size").to_numpy(float)
 
 
 def speedup(samples: pd.DataFrame, variant: str, baseline: str) -> Estimate:
-    """Return how many times faster `variant` is than `baseline`.
+    """Return how many times faster `variant` is than `baseline`, with a bootstrap over rounds.
 
     Paired by round: the ratio of the two median latencies of each round cancels what slows the
-    whole round down; the median of these ratios ignores the rounds in which only one of the two was
-    disturbed. The interval is a bootstrap over rounds.
+    whole round down; the median of these ratios ignores rounds in which only one was disturbed.
 
     Args:
         samples: of one workload and quantity; columns variant, round, ms.
@@ -77,8 +72,7 @@ def speedup(samples: pd.DataFrame, variant: str, baseline: str) -> Estimate:
         baseline: the variant to compare it with.
     """
     medians = samples.groupby(["round", "variant"], observed=True)["ms"].median().unstack()
-    ratios = (medians[baseline] / medians[variant]).to_numpy(float)
-    return bootstrapped(np.median, ratios)
+    return bootstrapped(np.median, (medians[baseline] / medians[variant]).to_numpy(float))
 
 
 def bootstrapped(statistic: Callable[..., Any], *samples: np.ndarray) -> Estimate:

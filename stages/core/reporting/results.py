@@ -7,9 +7,9 @@ import pandas as pd
 
 from stages.core.engines.variant import Variant, label, parameters, size_mb
 from stages.core.launch.errors import InputError
-from stages.core.launch.paths import BENCHMARK, EVALUATION, REPORTS
+from stages.core.launch.paths import BENCHMARK, EVALUATION
 from stages.core.measuring.rounds import CONTROL
-from stages.core.reporting.accuracy import compare, retained, score
+from stages.core.reporting.accuracy import compare, retained, right, score
 from stages.core.reporting.latency import Estimate, speedup, summarise
 
 BASELINE, ONNX_BASELINE = Variant("teacher", "pytorch").name, Variant("teacher", "onnx").name
@@ -34,26 +34,12 @@ def load_samples(names: list[str]) -> pd.DataFrame:
     samples = pd.read_parquet(file)
     found = samples["variant"].astype(str)  # categories in another order would compare as equal
     check_variants(file, found, [*names, CONTROL])
-    samples["variant"] = pd.Categorical(found, [*names, CONTROL])
-    return samples
-
-
-def load_profile(names: list[str]) -> pd.DataFrame:
-    """Return profile.csv.
-
-    Raises:
-        InputError: it is not of exactly these variants.
-    """
-    file = REPORTS / "profile.csv"
-    profile = pd.read_csv(file)
-    check_variants(file, profile["variant"], names)
-    return profile
+    return samples.assign(variant=pd.Categorical(found, [*names, CONTROL]))
 
 
 def check_variants(file: Path, found: pd.Series, names: list[str]) -> None:
     """Raise InputError unless a file's column of variants holds exactly these names."""
-    odd = {*found.unique()} ^ {*names}
-    if odd:
+    if odd := {*found.unique()} ^ {*names}:
         raise InputError(
             f"{file} and the setting forms differ in {', '.join(sorted(odd))}; measure the "
             f"variants again with: dvc repro"
@@ -66,33 +52,31 @@ def of_measure(samples: pd.DataFrame, measure: str) -> pd.DataFrame:
     return samples[(samples["workload"] == workload) & (samples["quantity"] == quantity)]
 
 
-def load_predictions(names: list[str]) -> dict[str, pd.DataFrame]:
-    """Return each variant's predictions (columns of `stages.evaluate`)."""
-    return {name: pd.read_parquet(EVALUATION / name / "predictions.parquet") for name in names}
+def load_predictions(names: list[str], split: str) -> dict[str, pd.DataFrame]:
+    """Return each variant's predictions of a split (columns of `stages.evaluate`)."""
+    return {
+        name: pd.read_parquet(
+            EVALUATION / name / "predictions.parquet", filters=[("split", "==", split)]
+        )
+        for name in names
+    }
 
 
-def of_split(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
-    """Return the predictions of one split."""
-    return predictions[predictions["split"] == split].reset_index(drop=True)
-
-
-def accuracies(predictions: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def accuracies(test: dict[str, pd.DataFrame], validation: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Return one row a variant: scores on the test split, and validation_… on the validation split.
 
     Shares are from 0 to 1. The ends of an interval are in the columns …_low and …_high.
     """
-    test = {name: of_split(rows, "test") for name, rows in predictions.items()}
-    validation = {name: of_split(rows, "validation") for name, rows in predictions.items()}
     rows = {
         name: {
             "test_texts": len(test[name]),
             **score(test[name]),
             **retained(test[name], test[BASELINE]).columns("accuracy_retained"),
             **compare(test[name], test[BASELINE]),
-            "validation_accuracy": score(validation[name])["accuracy"],
+            "validation_accuracy": right(validation[name]).mean(),
             **retained(validation[name], validation[BASELINE]).columns("validation_retained"),
         }
-        for name in predictions
+        for name in test
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant")
 
@@ -135,14 +119,13 @@ def control(samples: pd.DataFrame, twin: str) -> dict[str, Estimate]:
 
 def artefacts(served: list[Variant]) -> pd.DataFrame:
     """Return one row a variant: its description, its size, and how fast it starts."""
-    loading = json.loads((BENCHMARK / "workers.json").read_text())
+    loaded = json.loads((BENCHMARK / "workers.json").read_text())
     rows = {
         variant.name: {
             "label": label(variant),
             "parameters": parameters(variant),
             "size_mb": size_mb(variant),
-            "load_ms": loading[variant.name]["load_ms"],
-            "first_call_ms": loading[variant.name]["first_call_ms"],
+            **{key: loaded[variant.name][key] for key in ("load_ms", "first_call_ms")},
         }
         for variant in served
     }
@@ -156,15 +139,17 @@ def sweep(samples: pd.DataFrame) -> pd.DataFrame:
     a share of the tokens; calls.
     """
     swept = samples[samples["workload"].isin(["length", "batch"])]
-    rows = []
-    for key, calls in swept.groupby(["variant", "length", "batch"], observed=True):
-        exact = key[1] > 0
-        ms = calls["ms"].median() if exact else calls["ms"].mean()
-        rows.append(
-            (*key, ms, 1e3 * calls["texts"].mean() / ms, calls["padding"].mean(), len(calls))
-        )
-    columns = ["variant", "length", "batch", "ms", "texts_per_second", "padding", "calls"]
-    return pd.DataFrame(rows, columns=columns)
+    groups = swept.groupby(["variant", "length", "batch"], observed=True)
+    table = groups.agg(
+        ms=("ms", "median"),
+        mean_ms=("ms", "mean"),
+        texts=("texts", "mean"),
+        padding=("padding", "mean"),
+        calls=("ms", "size"),
+    ).reset_index()
+    table["ms"] = table["ms"].where(table["length"] > 0, table.pop("mean_ms"))
+    table.insert(4, "texts_per_second", 1e3 * table.pop("texts") / table["ms"])
+    return table
 
 
 def bottleneck(profile: pd.DataFrame, variant: str) -> str:
@@ -182,8 +167,7 @@ def recommended(table: pd.DataFrame) -> str | None:
 
 def fastest_student(table: pd.DataFrame) -> str:
     """Return the student that is fastest from text to label (columns of results.csv)."""
-    students = [Variant.named(name).model == "student" for name in table.index]
-    return str(table.loc[students, SPEED].idxmax())
+    return str(table.loc[table.index.str.startswith("student_"), SPEED].idxmax())
 
 
 def headliner(table: pd.DataFrame) -> str:

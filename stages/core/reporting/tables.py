@@ -3,8 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
-from operator import or_
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -50,18 +49,15 @@ def render(data: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
 
 
 def markdown(rows: pd.DataFrame) -> str:
-    """Return a table of strings as Markdown, without its index."""
-    return rows.to_markdown(index=False, disable_numparse=True)
+    """Return a table of strings as Markdown, without its index; numbers are aligned right."""
+    numbers = [rows[title].str.match(r"(\*\*|-)?\d|$").all() for title in rows]
+    align = ["right" if number else "left" for number in numbers]
+    return rows.to_markdown(index=False, disable_numparse=True, colalign=align)
 
 
 def literal(text: str) -> str:
     """Return Markdown that shows a text as it is."""
     return re.sub(r"([\\`*_{}\[\]<>|&~$])", r"\\\1", printable(text))
-
-
-def excerpt(text: str) -> str:
-    """Return the beginning of a text as Markdown."""
-    return literal(text if len(text) <= EXCERPT else text[: EXCERPT - 1].rstrip() + "…")
 
 
 def interval(table: pd.DataFrame, name: str, form: str) -> pd.Series:
@@ -70,23 +66,28 @@ def interval(table: pd.DataFrame, name: str, form: str) -> pd.Series:
     return ends[0] + " (" + ends[1] + "–" + ends[2] + ")"
 
 
-def titles(table: pd.DataFrame) -> pd.Series:
-    """Return the names of the variants in the index for people."""
+def _titles(table: pd.DataFrame) -> pd.Series:
     return table.index.to_series().map(lambda name: Variant.named(name).title)
 
 
-def _answers(data: pd.DataFrame, answer: str, confidence: str) -> list[str]:
-    pairs = zip(data[answer], data[confidence], strict=True)
-    return [f"{literal(name)} ({share:.1%})" for name, share in pairs]
+def _excerpts(data: pd.DataFrame) -> pd.Series:
+    whole = data["text"].str.len() <= EXCERPT
+    return data["text"].where(whole, data["text"].str[: EXCERPT - 1] + "…").map(literal)
 
 
-VARIANT = Column("Variant", titles)
+def _answers(data: pd.DataFrame, answer: str, confidence: str) -> pd.Series:
+    return data[answer].map(literal) + data[confidence].map(" ({:.1%})".format)
+
+
+VARIANT = Column("Variant", _titles)
 PARAMETERS = Column("Params", "parameters", "{:.3g}M", 1e6)
+ACCURACY = Column("Test accuracy", "accuracy", "{:.1%}")
+SIZE = Column("Size", "size_mb", "{:.0f} MB")
 
 BESIDE_THE_POST = (
     Column("Model", "label"),
     PARAMETERS,
-    Column("Test accuracy", "accuracy", "{:.1%}"),
+    ACCURACY,
     Column("Latency", "ms", "{:.3g} ms"),
 )
 STEPS = (
@@ -97,17 +98,17 @@ STEPS = (
     Column("Less (here)", lambda data: 1 - data["here"] / data["here"].shift(), "{:.0%}"),
 )
 EVERY_VARIANT = (
-    Column("Variant", lambda table: titles(table) + ": " + table["label"]),
+    Column("Variant", lambda table: _titles(table) + ": " + table["label"]),
     PARAMETERS,
-    Column("Test accuracy", "accuracy", "{:.1%}"),
+    ACCURACY,
     Column("Retained", "accuracy_retained", "{:.1%}"),
-    Column("mean", "test_label_mean_ms", "{:.2f}"),
-    Column("p50", "test_label_p50_ms", "{:.2f}"),
-    Column("p95", "test_label_p95_ms", "{:.2f}", optional=True),
-    Column("p99", "test_label_p99_ms", "{:.2f}", optional=True),
+    Column("Mean ms", "test_label_mean_ms", "{:.2f}"),
+    Column("p50 ms", "test_label_p50_ms", "{:.2f}"),
+    Column("p95 ms", "test_label_p95_ms", "{:.2f}", optional=True),
+    Column("p99 ms", "test_label_p99_ms", "{:.2f}", optional=True),
     Column("× PyTorch", "test_label_speedup", "{:.1f}"),
     Column("× ONNX", "test_label_speedup_onnx", "{:.1f}", optional=True),
-    Column("Size", "size_mb", "{:.0f} MB"),
+    SIZE,
     Column("Memory", "peak_mb", "{:.0f} MB"),
 )
 LEARNING = (
@@ -118,31 +119,28 @@ LEARNING = (
     Column("Validation accuracy", "validation_accuracy", "{:.1%}"),
 )
 MISTAKES = (
-    Column("Text", lambda data: data["text"].map(excerpt)),
+    Column("Text", _excerpts),
     Column("Label", lambda data: data["label"].map(literal)),
-    Column("Student", lambda data: _answers(data, "answer", "confidence")),
-    Column("Teacher", lambda data: _answers(data, "label", "teacher_confidence")),
+    Column("Student", partial(_answers, answer="answer", confidence="confidence")),
+    Column("Teacher", partial(_answers, answer="label", confidence="teacher_confidence")),
 )
 CARD = (
     Column("Test accuracy", "accuracy", "{:.1%}", interval=True),
     Column("Macro F1 (test)", "macro_f1", "{:.3f}"),
     Column("Mean latency, text to label", "test_label_mean_ms", "{:.2f} ms"),
     PARAMETERS,
-    Column("Size", "size_mb", "{:.0f} MB"),
+    SIZE,
     Column("Peak memory", "peak_mb", "{:.0f} MB"),
 )
 
 
 def accuracies(table: pd.DataFrame) -> list[Column]:
-    """Return the columns of the scores on the test split, of which some are named by class."""
-    recalls = [
-        Column(f"Recall, {literal(name)}", f"recall_{name}", "{:.1%}") for name in classes(table)
-    ]
+    """Return the columns of the scores on the test split, some of which are named by class."""
     return [
         VARIANT,
         Column("Accuracy", "accuracy", "{:.1%}", interval=True),
         Column("Macro F1", "macro_f1", "{:.3f}", interval=True),
-        *recalls,
+        *(Column(f"Recall, {literal(n)}", f"recall_{n}", "{:.1%}") for n in classes(table)),
         Column("Brier", "brier", "{:.3f}"),
         Column("Retained", "accuracy_retained", "{:.1%}", interval=True),
         Column("Agreement", "agreement", "{:.1%}"),
@@ -165,7 +163,7 @@ def choices(percentile: int) -> list[Column]:
         Column("× PyTorch", SPEED, "{:.1f}", interval=True),
         Column(f"p{percentile}, text to label", SLA_LATENCY.format(percentile), "{:.2f} ms"),
         Column("Validation accuracy", "validation_accuracy", "{:.1%}"),
-        Column("Kept", "validation_retained", "{:.1%}", interval=True),
+        Column("Retained", "validation_retained", "{:.1%}", interval=True),
         Column("Pareto front", lambda table: table["pareto_front"].map({True: "yes", False: ""})),
         Column("Verdict", lambda t: t["verdict"].mask(t["recommended"], "**recommended**")),
     ]
@@ -174,23 +172,24 @@ def choices(percentile: int) -> list[Column]:
 def latencies(table: pd.DataFrame) -> pd.DataFrame:
     """Return the statistics of single requests, those of one measure in one column."""
 
-    def joined(measure: str, data: pd.DataFrame) -> pd.Series:
+    def joined(data: pd.DataFrame, measure: str) -> pd.Series:
         found = data.filter(regex=rf"^{measure}_(mean|p50|p95|p99)_ms$")
         return found.apply(lambda row: " / ".join(f"{ms:.2f}" for ms in row), axis=1)
 
-    columns = [Column(title, partial(joined, measure)) for measure, title in MEASURES.items()]
+    columns = [Column(title, partial(joined, measure=name)) for name, title in MEASURES.items()]
     return render(table, [VARIANT, *columns])
 
 
 def speedups(table: pd.DataFrame, control: dict[str, Estimate], twin: str) -> pd.DataFrame:
     """Return how many times faster each variant is than the baseline, and the control's row."""
-    values = [each.columns(f"{measure}_speedup") for measure, each in control.items()]
-    last = pd.DataFrame(reduce(or_, values), index=["control"])
+    measured = table.drop(BASELINE)
+    for name, each in control.items():
+        measured.loc["control", [*each.columns(f"{name}_speedup")]] = [*each.columns("").values()]
     columns = [
-        Column(title, f"{measure}_speedup", "{:#.4g}", interval=True)
-        for measure, title in MEASURES.items()
+        Column(title, f"{name}_speedup", "{:#.4g}", interval=True)
+        for name, title in MEASURES.items()
     ]
-    rows = render(pd.concat([table.drop(BASELINE), last]), [VARIANT, *columns])
+    rows = render(measured, [VARIANT, *columns])
     rows.loc["control", VARIANT.title] = f"control: {Variant.named(twin).title} against itself"
     return rows
 
@@ -198,11 +197,9 @@ def speedups(table: pd.DataFrame, control: dict[str, Estimate], twin: str) -> pd
 def beside_the_post(table: pd.DataFrame) -> pd.DataFrame:
     """Return the post's table with our row under each of its, for the variants that we have."""
     post = POST.dropna().filter(table.index, axis="index")
-    ours = table.assign(ms=table["post_model_mean_ms"]).loc[post.index]
     theirs = render(post.assign(label=post["label"] + " (post)"), BESIDE_THE_POST)
-    rows = [theirs, render(ours, BESIDE_THE_POST).map("**{}**".format)]
-    order = {name: place for place, name in enumerate(post.index)}
-    return pd.concat(rows).sort_index(kind="stable", key=lambda names: names.map(order))
+    ours = render(table.assign(ms=table["post_model_mean_ms"]), BESIDE_THE_POST)
+    return pd.concat([theirs, ours.map("**{}**".format)]).loc[post.index]
 
 
 def step_by_step(table: pd.DataFrame) -> pd.DataFrame:
@@ -213,31 +210,30 @@ def step_by_step(table: pd.DataFrame) -> pd.DataFrame:
 
 def time_by_kind(profile: pd.DataFrame) -> pd.DataFrame:
     """Return the share of each kind of operator in a variant's time, one row a kind."""
-    ms = profile.pivot_table("ms", "kind", "variant", "sum", sort=False, fill_value=0)
-    return _wide(ms / ms.sum(), "{:.0%}")
+    shares = profile["ms"] / profile.groupby("variant")["ms"].transform("sum")
+    return _wide(profile.assign(share=shares), "kind", "Operators", "share", "{:.0%}")
 
 
 def by_length(sweep: pd.DataFrame) -> pd.DataFrame:
     """Return the latency of one text, one row a text length."""
-    single = sweep[(sweep["batch"] == 1) & (sweep["length"] > 0)].rename(
-        columns={"length": "tokens"}
-    )
-    return _wide(_pivoted(single, "tokens", "ms"), "{:.2f}")
+    single = sweep[(sweep["batch"] == 1) & (sweep["length"] > 0)]
+    return _wide(single, "length", "Tokens", "ms", "{:.2f}")
 
 
 def by_batch(sweep: pd.DataFrame) -> pd.DataFrame:
     """Return the throughput of real sentences, one row a batch size, with the share of padding."""
     real = sweep[sweep["length"] == 0]
-    padding = real.groupby("batch")["padding"].mean().map("{:.0%}".format)
-    table = _wide(_pivoted(real, "batch", "texts_per_second"), "{:.0f}")
-    table.insert(1, "padding", table["batch"].map(padding))
+    table = _wide(real, "batch", "Batch", "texts_per_second", "{:.0f}")
+    padding = real.groupby("batch")["padding"].mean()
+    table.insert(1, "Padding", padding.map("{:.0%}".format).tolist())
     return table
 
 
-def _pivoted(table: pd.DataFrame, index: str, values: str) -> pd.DataFrame:
-    return table.pivot_table(values, index, "variant", sort=False, observed=True).sort_index()
-
-
-def _wide(table: pd.DataFrame, form: str) -> pd.DataFrame:
-    columns = {name: Variant.named(name).title for name in table.columns}
-    return table.map(form.format).rename(columns=columns).reset_index()
+def _wide(data: pd.DataFrame, index: str, title: str, values: str, form: str) -> pd.DataFrame:
+    table = data.pivot_table(
+        values, index, "variant", "sum", sort=False, observed=True, fill_value=0
+    )
+    titles = {name: Variant.named(name).title for name in table}
+    return (
+        table.map(form.format).rename(columns=titles).rename_axis(title).reset_index().astype(str)
+    )

@@ -8,32 +8,53 @@ import altair as alt
 import pandas as pd
 import pytest
 
-from stages.core.reporting.html import html
+from stages.core.reporting.html import render
 
 CHROMIUM = shutil.which("chromium")
 FIGURES = {"accuracy_latency", "distribution", "learning", "length", "batch", "profile"}
 
 
+HERO = {"title": "student int8", "role": "recommended", "figures": [("Size", "80% less", "5 → 1")]}
+
+
+def chart(value: object = 1) -> alt.Chart:
+    return alt.Chart(pd.DataFrame({"a": [value]})).mark_point().encode(x="a:N")
+
+
+def test_the_first_screen_names_the_variant_and_its_figures() -> None:
+    page = render("# Results\n\n![Figure](accuracy_latency.svg)\n", {}, HERO)
+    header = page.split("<header>")[1].split("</header>")[0]
+    assert "results · recommended</h1>" in header
+    assert "<dt>Size</dt><dd><b>80% less</b>5 → 1</dd>" in header
+    assert page.count('id="chart-accuracy_latency"') == header.count("chart-accuracy_latency") == 1
+
+
 def test_a_chart_takes_the_place_of_each_picture() -> None:
-    chart = alt.Chart(pd.DataFrame({"a": [1]})).mark_point().encode(x="a:Q")
-    page = html("# Title\n\n![Some figure](some.svg)\n", {"some": chart})
+    page = render("# Title\n\n![Some figure](some.svg)\n", {"some": chart()}, HERO)
     assert '<span class="chart" id="chart-some" data-description="Some figure"></span>' in page
-    assert "<h1>Title</h1>" in page
+    assert "<title>bert-latency: Title</title>" in page
     assert "<img" not in page.split("<script>")[0]
 
 
-def test_a_table_is_called_what_its_heading_says() -> None:
-    table = "| a |\n|---|\n| 1 |\n\n"
-    page = html(f"# Results\n\n## One & two\n\n{table}## Three\n\n{table}", {})
-    assert re.findall(r'role="region" aria-label="(.+?)"', page) == ["One &amp; two", "Three"]
+def test_a_section_of_the_third_level_folds_under_its_heading() -> None:
+    page = render("# Title\n\n## A\n\nx\n\n### B\n\ny\n\n### C\n\nz\n\n## D\n", {}, HERO)
+    body = "".join(page.split("</header>")[1].split("</main>")[0].split("\n"))
+    fold = "<details><summary><h3>{}</h3></summary><p>{}</p></details>"
+    assert body == f"<h2>A</h2><p>x</p>{fold.format('B', 'y')}{fold.format('C', 'z')}<h2>D</h2>"
 
 
-def test_html_in_a_text_or_in_data_is_shown_and_not_obeyed() -> None:
+def test_a_table_is_named_by_its_heading_and_a_cell_by_its_column() -> None:
+    table = "| a | b & c |\n|---|---|\n| 1 | 2 |\n\n"
+    page = render(f"# Results\n\n## One & two\n\n{table}## Three\n\n{table}", {}, HERO)
+    assert re.findall(r'role="region".*? aria-label="(.+?)"', page) == ["One &amp; two", "Three"]
+    assert '<td data-label="a">1</td>\n<td data-label="b &amp; c">2</td>' in page
+
+
+def test_html_in_a_text_or_in_data_is_escaped() -> None:
     evil = "<script>alert(1)</script>"
-    chart = alt.Chart(pd.DataFrame({"a": [evil]})).mark_point().encode(x="a:N")
     text = f"# {evil}\n\n| a |\n|---|\n| {evil} |\n\n![{evil}](some.svg)\n"
-    page = html(text, {"some": chart})
-    assert "<td>&lt;script&gt;alert(1)&lt;/script&gt;</td>" in page
+    page = render(text, {"some": chart(evil)}, HERO | {"title": evil})
+    assert ">&lt;script&gt;alert(1)&lt;/script&gt;</td>" in page
     assert evil not in page
 
 

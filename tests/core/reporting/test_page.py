@@ -21,7 +21,6 @@ QUIET = {
     "commit": None,
 }
 STEADY = dict.fromkeys(MEASURES, Estimate(1.02, 0.99, 1.05))
-SPEEDUP = Estimate(22, 21, 23)
 SETTINGS = BenchmarkConfig(
     threads=1,
     rounds=6,
@@ -36,9 +35,7 @@ SETTINGS = BenchmarkConfig(
 
 def findings(table: pd.DataFrame) -> Findings:
     """Return made-up findings around a table of results."""
-    student, teacher = (
-        predictions(wrong).query("split == 'test'").reset_index(drop=True) for wrong in (14, 1)
-    )
+    student, teacher = predictions(14), predictions(1)
     names = [str(name) for name in table.index]
     sweep = {"length": [8, 0], "batch": 1, "ms": 1.0, "texts_per_second": 1e3, "padding": 0.0}
     profile = {"kind": ["attention", "overhead"], "ms": [3.0, 1.0], "slowdown": 1.5}
@@ -56,17 +53,17 @@ def findings(table: pd.DataFrame) -> Findings:
         summary="Use student int8.",
         conditions=QUIET,
         workers={name: {"threads": 1, "cores": [0]} for name in names},
+        settings=SETTINGS,
+        percentile=50,
+        teacher="MiniLM",
+        texts="some *texts*",
         machine={"cores": 2, "cpu": "A CPU", "instruction_sets": ["avx2"], "memory_gib": 8}
         | {"system": "Linux", "python": "3.11", "packages": {"torch": "2"}},
     )
 
 
-def rendered(found: Findings) -> str:
-    return page(found, SETTINGS, 50, "MiniLM", "some *texts*")
-
-
 def test_the_page_names_every_variant_the_teacher_and_the_texts(table: pd.DataFrame) -> None:
-    text = rendered(findings(table))
+    text = page(findings(table))
     for name in NAMES:
         assert f"| {name.replace('_', ' ')}" in text
     assert r"The teacher is MiniLM, fine-tuned on some \*texts\*." in text
@@ -75,7 +72,7 @@ def test_the_page_names_every_variant_the_teacher_and_the_texts(table: pd.DataFr
 
 
 def test_the_variants_are_ranked_by_speed_in_the_verdict(table: pd.DataFrame) -> None:
-    section = rendered(findings(table)).split("## The verdict")[1].split("## Latency")[0]
+    section = page(findings(table)).split("## The verdict")[1].split("## Latency")[0]
     places = [
         section.index(f"| {name.replace('_', ' ')} ")
         for name in sorted(MS, key=lambda each: MS[each])
@@ -85,19 +82,19 @@ def test_the_variants_are_ranked_by_speed_in_the_verdict(table: pd.DataFrame) ->
 
 def test_the_ten_surest_mistakes_of_the_student_are_shown(table: pd.DataFrame) -> None:
     found = findings(table)
-    text = rendered(found)
+    text = page(found)
     section = text.split("## What the student gets wrong that the teacher gets right")[1]
     section = section.split("\n## ")[0]
     assert "13 of the 20 test texts: student int8 is wrong" in section
     assert section.count("| text ") == 10
     assert section.index("| text 1 ") < section.index("| text 10 ")
-    none = rendered(replace(found, mistakes=found.mistakes.head(0)))
+    none = page(replace(found, mistakes=found.mistakes.head(0)))
     assert "student int8 is right wherever teacher pytorch is" in none
 
 
 def test_the_page_of_few_forms_compares_with_no_other() -> None:
     kept = {name: MS[name] for name in ("teacher_pytorch", "student_pytorch", "student_int8")}
-    text = rendered(findings(results(kept)))
+    text = page(findings(results(kept)))
     assert "× ONNX" not in text
     assert "Exported to ONNX" not in text
     assert "teacher onnx" not in text
@@ -112,12 +109,12 @@ def test_the_headline_compares_the_recommended_variant_with_the_teacher(
         "student int8, the recommended variant, against the fine-tuned teacher in PyTorch"
     )
     assert hero(table) == {
-        "recommended": "student int8",
-        "headline": f"{found}.",
+        "title": "student int8",
+        "role": "recommended",
         "figures": [
-            ("Latency", "60.00 ms", "3.00 ms", "95.0% less"),
-            ("Test accuracy", "95.0%", "90.0%", "94.7% kept"),
-            ("Size", "92 MB", "18 MB", "80% less"),
+            ("Latency", "95.0% less", "60.00 → 3.00 ms"),
+            ("Accuracy", "94.7% kept", "95.0% → 90.0%"),
+            ("Size", "80% less", "92 → 18 MB"),
         ],
     }
 
@@ -128,19 +125,20 @@ def test_without_a_recommendation_the_headline_is_about_the_fastest_student(
     table = table.assign(recommended=False)
     expected = "student int8 per tensor, the fastest student (no variant meets the constraints)"
     assert expected in headline(table)
-    assert hero(table)["recommended"] is None
+    assert hero(table)["title"] == "student int8 per tensor"
+    assert hero(table)["role"] == "no variant qualifies; fastest student"
 
 
-def test_a_quiet_machine_and_a_steady_control_give_no_warning() -> None:
-    assert warnings(QUIET, STEADY, "student int8", SPEEDUP) == ""
+def test_a_quiet_machine_and_a_steady_control_give_no_warning(table: pd.DataFrame) -> None:
     unknown = QUIET | {"governor": None, "on_battery": None}
-    assert warnings(unknown, STEADY, "student int8", SPEEDUP) == ""
+    for conditions in QUIET, unknown:
+        assert not list(warnings(replace(findings(table), conditions=conditions)))
 
 
 @pytest.mark.parametrize(
     ("found", "text"),
     [
-        ({"others_share": 0.25}, "other programs took 25% of the machine"),
+        ({"others_share": 0.25}, "other programs took 25% of the machine during the benchmark"),
         ({"stolen_share": 0.1}, "the host withheld 10% of the machine"),
         ({"throttled_periods": 3, "cpu_quota": "150000 100000"}, "a CPU quota (150000 100000)"),
         ({"governor": "powersave"}, "governor is powersave"),
@@ -150,18 +148,22 @@ def test_a_quiet_machine_and_a_steady_control_give_no_warning() -> None:
 def test_a_disturbed_machine_gives_a_warning_at_the_top(
     found: dict, text: str, table: pd.DataFrame
 ) -> None:
-    (line,) = warnings(QUIET | found, STEADY, "student int8", SPEEDUP).strip().splitlines()
-    assert line.startswith("> **Warning**: ")
-    assert text in line
-    assert line in rendered(replace(findings(table), conditions=QUIET | found)).split("less")[0]
+    disturbed = replace(findings(table), conditions=QUIET | found)
+    (warning,) = warnings(disturbed)
+    assert text in warning
+    assert f"> **Warning**: {warning}.\n\n" in page(disturbed).split("less latency")[0]
 
 
-def test_a_control_that_deviates_gives_a_warning() -> None:
-    control = {"test_label": Estimate(0.96, 0.95, 0.97)}
-    found = warnings(QUIET, control, "student int8", SPEEDUP)
-    assert "differs from its twin by -4.0% on the test sentences, text to label" in found
-
-
-def test_a_pace_that_changed_during_the_run_gives_a_warning() -> None:
-    found = warnings(QUIET, STEADY, "student int8", Estimate(22, 16.07, 22.61))
-    assert "student int8 is 16.1 to 22.6 times faster" in found
+def test_a_disturbed_profile_a_deviating_control_and_a_changed_pace_give_a_warning(
+    table: pd.DataFrame,
+) -> None:
+    unsteady = table.assign(post_model_speedup_low=16.07, post_model_speedup_high=22.61)
+    found = replace(
+        findings(unsteady),
+        control={"test_label": Estimate(0.96, 0.95, 0.97)},
+        profile=findings(table).profile.assign(others_share=0.5),
+    )
+    control, pace, profile = warnings(found)
+    assert "differs from its twin by -4.0% on the test sentences, text to label" in control
+    assert "student int8 is 16.1 to 22.6 times faster" in pace
+    assert profile == "other programs took 50% of the machine during the profile"
