@@ -1,7 +1,7 @@
 """Check outputs, their cache and the reports against dvc.lock (`make verify`).
 
-DVC trusts a file whose size and time are unchanged, and any read-only object of its cache: a flipped
-bit in either reaches the next stage. Here, whatever dvc.lock names is read and hashed, and nothing
+DVC trusts a file whose size and time are unchanged, and any read-only object of its cache: there, a
+flipped bit reaches the next stage. Here, whatever dvc.lock names is read and hashed, and nothing
 else: a cache may hold other projects' objects. It only reads.
 """
 
