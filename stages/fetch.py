@@ -33,13 +33,6 @@ from stages.core.launch.settings import (
 from stages.core.text.archives import is_archive, unpack
 from stages.core.text.tables import SUFFIXES, is_table
 
-# What a checkpoint is made of: it needs one file of every group.
-ENCODER_FILES = {
-    "config": ("config.json",),
-    "safetensors weights": ("model.safetensors", "model.safetensors.index.json"),
-    "tokenizer": ("tokenizer.json", "vocab.txt", "vocab.json"),
-}
-ENCODER_EXTRAS = ("model-*.safetensors", "merges.txt", "*token*.json")
 HUB_ERRORS = (
     *(HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError),
 )
@@ -77,17 +70,24 @@ def run(config: Config) -> str:
                     found = Path(source.path)
                     if not found.exists():
                         raise InputError(f"{found} does not exist; correct source.path")
-            (copy_encoder if encoder else copy_corpus)(found, directory, name)
+            dropped = take(found, directory, name, encoder=encoder)
         except OSError as error:
             if is_disk_error(error):
                 raise
             raise InputError(f"{name} can't be copied ({error})") from error
-        if encoder:
-            from stages.core.training.checkpoints import check_encoder  # takes seconds
-
-            check_encoder(directory, name)
         size = sum(path.stat().st_size for path in directory.rglob("*"))
-    return f"{target}, {size / 1e6:.1f} MB from {name}"
+    note = f"; dropped {', '.join(dropped)}, which no later stage reads" if dropped else ""
+    return f"{target}, {size / 1e6:.1f} MB from {name}{note}"
+
+
+def take(found: Path, target: Path, name: str, *, encoder: bool) -> list[str]:
+    """Rebuild an encoder or copy texts; return the keys that an encoder's config lost."""
+    if encoder:
+        from stages.core.training.checkpoints import rebuild  # takes seconds
+
+        return rebuild(found, target, name)
+    copy_corpus(found, target, name)
+    return []
 
 
 def describe(source: PackageSource | HubSource | LocalSource) -> str:
@@ -179,30 +179,6 @@ def download_from_hub(source: HubSource, scratch: Path, kind: Literal["model", "
 def without_credentials(message: str) -> str:
     """Return a message with the user and password of every address in it masked."""
     return re.sub(r"://[^/\s]*@", "://****@", message)
-
-
-def copy_encoder(source: Path, target: Path, name: str) -> None:
-    """Copy a checkpoint's config, safetensors weights and tokenizer: no pickle, no code.
-
-    Args:
-        source: the checkpoint directory.
-        target: an empty directory.
-        name: what to call `source` in an error.
-    """
-    for need, files in ENCODER_FILES.items():
-        if not any((source / file).exists() for file in files):
-            raise InputError(
-                f"{name} has no {need} ({' or '.join(files)}); a checkpoint directory as "
-                "save_pretrained writes it has (pickled weights, *.bin, are not read)"
-            )
-    # The Hub's cache links to files in blobs/, beside the revisions.
-    homes = (source.resolve(), source.resolve().parent.parent / "blobs")
-    patterns = [file for files in ENCODER_FILES.values() for file in files]
-    for pattern in (*patterns, *ENCODER_EXTRAS):
-        for file in source.glob(pattern):
-            if not file.is_file() or not any(map(file.resolve().is_relative_to, homes)):
-                raise InputError(f"{name}: {file.name} is no file of its own, but a link; refused")
-            shutil.copyfile(file, target / file.name)
 
 
 def copy_corpus(source: Path, target: Path, name: str) -> None:

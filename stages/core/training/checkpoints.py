@@ -1,122 +1,91 @@
-"""Checkpoints from elsewhere: they may be damaged, incomplete or hostile."""
+"""Checkpoints from elsewhere, which may be damaged, incomplete or hostile: they are rebuilt.
 
+Known keys, tokenizer files and safetensors weights are loaded through their libraries and saved
+again. Nothing else reaches a later stage: no code, no pickle, no other file, no unknown key.
+"""
+
+import inspect
 import json
-from collections.abc import Iterator
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from transformers import (
+    CONFIG_MAPPING,
     AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
+    PreTrainedTokenizerBase,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
+from stages.core.launch.atomic import write_json
 from stages.core.launch.errors import InputError
 
-# The keys by which transformers reads other files than those of the usual names.
-REDIRECTIONS = ("configuration_files", "fast_tokenizer_files", "transformers_weights")
-UNUSED = "special_tokens_map_file"  # which many a config names
-CLASSIFIERS = tuple(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES)
-VOCABULARIES = ("tokenizer.json", "vocab.json", "added_tokens.json")  # whose keys are tokens
+# A checkpoint needs one file of every group.
+NEEDED = {
+    "config": ("config.json",),
+    "safetensors weights": ("model.safetensors", "model.safetensors.index.json"),
+    "tokenizer": ("tokenizer.json", "vocab.txt", "vocab.json"),
+}
+VOCABULARY = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "added_tokens.json")
+# Beside what a config class declares: the labels of a classifier that is fine-tuned already.
+CONFIG_KEYS = {"architectures", "id2label", "label2id", "problem_type"}
+TOKENIZER_KEYS = {
+    *("tokenizer_class", "model_max_length", "padding_side", "truncation_side"),
+    *("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space"),
+    *("clean_up_tokenization_spaces", "additional_special_tokens", "added_tokens_decoder"),
+    *(f"{name}_token" for name in ("unk", "sep", "pad", "cls", "mask", "bos", "eos")),
+}
+NOTES = {"_name_or_path", "name_or_path", "model_type", "transformers_version", "torch_dtype"}
 HEAD = "pooler."  # belongs to a task: it may be missing, and is trained anew
 
 
-def check_files(directory: Path, name: str) -> None:
-    """Raise InputError unless a checkpoint's JSON is valid and keeps to its own directory.
-
-    Refused is what would make transformers 4 run code (CVE-2026-4372, CVE-2026-5241), read another
-    file or write to another place (CVE-2026-9856); and all models but those that classify texts, of
-    which some run code that lies beside them (CVE-2026-80047).
+def rebuild(source: Path, target: Path, name: str) -> list[str]:
+    """Write a checkpoint's config, tokenizer and weights anew, once it is able to classify.
 
     Args:
-        directory: of the checkpoint.
-        name: what to call it in an error.
-    """
-    weights = {file.name for file in directory.glob("*.safetensors")}
-    for file in sorted(directory.glob("*.json")):
-        try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-            shards = set(dict(content).get("weight_map", {}).values())
-            entries = [] if file.name in VOCABULARIES else list(_entries(content))
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise InputError(f"{name}: {file.name} is no valid JSON object ({error})") from error
-        for key, value in entries:
-            if needed := _from_elsewhere(key, value):
-                raise InputError(f"{name} needs {needed} ({key} in {file.name}); refused")
-        if file.name == "config.json" and content.get("model_type") not in CLASSIFIERS:
-            raise InputError(
-                f"{name}: config.json has model_type = {content.get('model_type')!r:.100}, which "
-                "is no model that classifies texts; take another"
-            )
-        if not shards <= weights:
-            raise InputError(
-                f"{name}: {file.name} names weights that are no safetensors beside it; refused"
-            )
+        source: the checkpoint's directory.
+        target: an empty directory.
+        name: what to call the checkpoint in an error.
 
-
-def _entries(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield every key and its value, at any depth."""
-    if isinstance(value, dict):
-        yield from value.items()
-        value = list(value.values())
-    if isinstance(value, list):
-        for child in value:
-            yield from _entries(child)
-
-
-def _from_elsewhere(key: str, value: Any) -> str | None:
-    if key == "auto_map" or (key == "trust_remote_code" and value):
-        return "code of its own"
-    if key.endswith(("attn_implementation", "attn_implementation_internal")) and (
-        value not in (None, "eager", "sdpa")
-    ):
-        return "an attention from elsewhere"
-    if value and (key in REDIRECTIONS or (key.endswith("_file") and key != UNUSED)):
-        return "a file from elsewhere"
-    if key == "chat_template" and not isinstance(value, str | None):
-        return "files of its own naming"
-    return None
-
-
-def load_encoder(directory: Path, name: str) -> PreTrainedModel:
-    """Return the encoder in a checkpoint, every weight of it from there.
-
-    Args:
-        directory: of the checkpoint.
-        name: what to call it in an error.
+    Returns:
+        The keys that were dropped from its config and that of its tokenizer.
 
     Raises:
-        InputError: the checkpoint is refused, can't be loaded or lacks weights.
+        InputError: the checkpoint lacks something, can't be loaded, or needs code of its own.
     """
-    check_files(directory, name)
-    try:
-        model, found = AutoModel.from_pretrained(
-            directory,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-    except Exception as error:  # the libraries raise many kinds
-        raise _unloadable(name, error) from error
-    missing = [key for key in found["missing_keys"] if not key.startswith(HEAD)]
-    if missing:
-        raise InputError(f"{name} lacks {len(missing)} weights, {sorted(missing)[0]} among them")
-    return model
+    with tempfile.TemporaryDirectory() as scratch:
+        dropped = _take_over(source, Path(scratch), name)
+        model, absent = _load(Path(scratch), name)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(scratch, trust_remote_code=False)
+            classifier = AutoModelForSequenceClassification.from_config(model.config).eval()
+            texts = ["A text.", "A text of more words."]
+            outputs = classifier(**tokenizer(texts, padding=True, return_tensors="pt"))
+        except Exception as error:  # the libraries raise many kinds
+            raise _unloadable(name, error) from error
+        check(model.config, tokenizer, set(outputs), name)
+        weights = {key: value for key, value in model.state_dict().items() if key not in absent}
+        model.save_pretrained(target, state_dict=weights)
+        tokenizer.save_pretrained(target)
+    return dropped
 
 
-def check_encoder(directory: Path, name: str) -> None:
+def load_encoder(source: Path, name: str) -> PreTrainedModel:
+    """Return the encoder of a checkpoint from elsewhere; arguments and errors are `rebuild`'s."""
+    with tempfile.TemporaryDirectory() as scratch:
+        _take_over(source, Path(scratch), name)
+        return _load(Path(scratch), name)[0].base_model
+
+
+def check(
+    config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, outputs: set[str], name: str
+) -> None:
     """Raise InputError unless a checkpoint can be fine-tuned and served: texts in, logits out."""
-    config = load_encoder(directory, name).config
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
-        model = AutoModelForSequenceClassification.from_config(config).eval()
-        texts = tokenizer(["A text.", "A text of more words."], padding=True, return_tensors="pt")
-        outputs = set(model(**texts)) - set(getattr(config, "keys_to_ignore_at_inference", ()))
-    except Exception as error:  # the libraries raise many kinds
-        raise _unloadable(name, error) from error
-    if outputs != {"logits"}:
+    if outputs - set(getattr(config, "keys_to_ignore_at_inference", ())) != {"logits"}:
         raise InputError(f"{name}: config.json asks for more outputs than logits; correct it")
     if not tokenizer.is_fast:
         raise InputError(f"{name} has no tokenizer.json and none can be made; take another model")
@@ -125,7 +94,90 @@ def check_encoder(directory: Path, name: str) -> None:
             f"{name}: its tokenizer has {len(tokenizer)} tokens, the model only {config.vocab_size}"
         )
     if not hasattr(config, "max_position_embeddings"):
-        raise InputError(f"{name} doesn't tell max_position_embeddings; take another model")
+        raise InputError(f"{name} has no max_position_embeddings; take another model")
+
+
+def _take_over(source: Path, target: Path, name: str) -> list[str]:
+    """Write what a checkpoint may consist of into `target`; return the keys that it may not."""
+    for need, names in NEEDED.items():
+        if not any((source / each).exists() for each in names):
+            raise InputError(
+                f"{name} has no {need} ({' or '.join(names)}); a checkpoint directory as "
+                "save_pretrained writes it has (pickled weights, *.bin, are not read)"
+            )
+    content = _read(source, "config.json", name)
+    kind = content.get("model_type")
+    if not isinstance(kind, str) or kind not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
+        raise InputError(
+            f"{name}: config.json has model_type = {kind!r:.100}, which is no model that "
+            "classifies texts; take another"
+        )
+    declared = set(inspect.signature(CONFIG_MAPPING[kind].__init__).parameters)
+    config = {key: content[key] for key in content.keys() & (declared | CONFIG_KEYS)}
+    write_json(target / "config.json", config | {"model_type": kind})
+
+    tokens = _read(source, "special_tokens_map.json", name)
+    tokens |= _read(source, "tokenizer_config.json", name)
+    known = {key: tokens[key] for key in tokens.keys() & TOKENIZER_KEYS}
+    write_json(target / "tokenizer_config.json", known)
+    weights = ["model.safetensors"]
+    if index := _read(source, "model.safetensors.index.json", name):
+        weight_map = index.get("weight_map")
+        weights = sorted(set(weight_map.values())) if isinstance(weight_map, dict) else [""]
+        if not all(
+            file in {each.name for each in source.glob("*.safetensors")} for file in weights
+        ):
+            raise InputError(
+                f"{name}: model.safetensors.index.json names weights that are no safetensors "
+                "beside it; refused"
+            )
+        write_json(target / "model.safetensors.index.json", {"weight_map": weight_map})
+    for file in (*weights, *VOCABULARY):
+        if (source / file).exists():
+            (target / file).symlink_to(_own(source, file, name))
+    settings = {key: value for key, value in (content | tokens).items() if value is not None}
+    return sorted(settings.keys() - config.keys() - known.keys() - NOTES)
+
+
+def _own(source: Path, file: str, name: str) -> Path:
+    """Return a checkpoint's file; a link may lead to blobs/, as in the Hub's cache, only."""
+    homes = (source.resolve(), source.resolve().parent.parent / "blobs")
+    path = (source / file).resolve()
+    if not path.is_file() or not any(map(path.is_relative_to, homes)):
+        raise InputError(f"{name}: {file} is no file of its own, but a link; refused")
+    return path
+
+
+def _read(source: Path, file: str, name: str) -> dict[str, Any]:
+    """Return the JSON object in a file; an empty one if there is no such file."""
+    if not (source / file).exists():
+        return {}
+    try:
+        content = dict(json.loads(_own(source, file, name).read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{name}: {file} is no valid JSON object ({error})") from error
+    if "auto_map" in content:
+        raise InputError(f"{name} needs code of its own (auto_map in {file}); refused")
+    return content
+
+
+def _load(directory: Path, name: str) -> tuple[PreTrainedModel, list[str]]:
+    """Return the model in a rebuilt directory, and the weights of its head that it lacks."""
+    try:
+        config = CONFIG_MAPPING[_read(directory, "config.json", name)["model_type"]]
+        config = config.from_pretrained(directory)
+        architecture = str((config.architectures or [""])[0])
+        classifies = architecture.endswith("ForSequenceClassification")
+        loader = AutoModelForSequenceClassification if classifies else AutoModel
+        model, found = loader.from_pretrained(
+            directory, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+    except Exception as error:  # the libraries raise many kinds
+        raise _unloadable(name, error) from error
+    missing = sorted(key for key in found["missing_keys"] if not key.startswith(HEAD))
+    if missing:
+        raise InputError(f"{name} lacks {len(missing)} weights, {missing[0]} among them")
+    return model, found["missing_keys"]
 
 
 def _unloadable(name: str, error: Exception) -> InputError:
