@@ -10,23 +10,20 @@ import os
 from contextlib import ExitStack
 
 import numpy as np
-from pydantic.dataclasses import dataclass
 
 from stages.core.engines.variant import Manifest, Variant, variants
 from stages.core.launch.atomic import atomic_directory, write_json
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
-from stages.core.launch.parse import STRICT
 from stages.core.launch.paths import BENCHMARK
-from stages.core.launch.settings import BenchmarkConfig, Forms, Seed
+from stages.core.launch.settings import BenchmarkConfig, Forms, Section, Seed
 from stages.core.measuring.conditions import Clocks, commit, conditions
 from stages.core.measuring.rounds import CONTROL, measure, request_cells, sweep_cells
 from stages.core.measuring.worker import Answer, Worker
 from stages.core.text.corpus import load_corpus
 
 
-@dataclass(config=STRICT)
-class Config:
+class Config(Section):
     """Settings of this stage."""
 
     benchmark: BenchmarkConfig

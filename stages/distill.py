@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset, DatasetDict, Value, concatenate_datasets
-from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 from transformers import (
     AutoModelForSequenceClassification,
@@ -19,9 +18,8 @@ from transformers import (
 
 from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.command import launch
-from stages.core.launch.parse import STRICT
 from stages.core.launch.paths import REPORTS, existing
-from stages.core.launch.settings import DistillConfig, ModelConfig, Seed, StudentConfig
+from stages.core.launch.settings import DistillConfig, ModelConfig, Section, Seed, StudentConfig
 from stages.core.task.losses import UNLABELLED, DistillationTrainer
 from stages.core.text.corpus import load_corpus
 from stages.core.training.student import build_student
@@ -35,8 +33,7 @@ from stages.core.training.trainer import (
 )
 
 
-@dataclass(config=STRICT)
-class Config:
+class Config(Section):
     """Settings of this stage."""
 
     distill: DistillConfig

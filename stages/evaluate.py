@@ -2,23 +2,20 @@
 
 import numpy as np
 import pandas as pd
-from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
 from stages.core.engines.variant import Variant
 from stages.core.launch.atomic import atomic_directory, write_json
 from stages.core.launch.command import launch
-from stages.core.launch.parse import STRICT
 from stages.core.launch.paths import EVALUATION, METRICS
-from stages.core.launch.settings import RunConfig
+from stages.core.launch.settings import RunConfig, Section
 from stages.core.task.decoding import predicted
 from stages.core.task.metrics import scores
 from stages.core.text.corpus import label_names, load_corpus
 
 
-@dataclass(config=STRICT)
-class Config:
+class Config(Section):
     """Settings of this stage."""
 
     run: RunConfig

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 from optimum.exporters.onnx import main_export
-from pydantic.dataclasses import dataclass
 from tokenizers import Tokenizer
 
 from stages.core.engines.classifier import Classifier, encode, load_classifier, load_tokenizer
@@ -13,16 +12,14 @@ from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError, is_disk_error
-from stages.core.launch.parse import STRICT
 from stages.core.launch.paths import existing
-from stages.core.launch.settings import ExportConfig, RunConfig
+from stages.core.launch.settings import ExportConfig, RunConfig, Section
 from stages.core.text.corpus import load_corpus
 
 BATCH_SIZES = (1, 3, 8)
 
 
-@dataclass(config=STRICT)
-class Config:
+class Config(Section):
     """Settings of this stage."""
 
     run: RunConfig

@@ -15,12 +15,10 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
 )
-from pydantic.dataclasses import dataclass
 
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError, is_disk_error
-from stages.core.launch.parse import STRICT
 from stages.core.launch.paths import CORPUS_SOURCE, ENCODER
 from stages.core.launch.settings import (
     DataConfig,
@@ -29,6 +27,7 @@ from stages.core.launch.settings import (
     ModelConfig,
     PackageSource,
     RunConfig,
+    Section,
 )
 from stages.core.text.archives import is_archive, unpack
 from stages.core.text.tables import SUFFIXES, is_table
@@ -38,8 +37,7 @@ HUB_ERRORS = (
 )
 
 
-@dataclass(config=STRICT)
-class Config:
+class Config(Section):
     """Settings of this stage."""
 
     run: RunConfig

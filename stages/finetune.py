@@ -2,7 +2,6 @@
 
 import pandas as pd
 from datasets import DatasetDict
-from pydantic.dataclasses import dataclass
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -14,16 +13,14 @@ from transformers import (
 from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
-from stages.core.launch.parse import STRICT
 from stages.core.launch.paths import ENCODER, REPORTS, existing
-from stages.core.launch.settings import FinetuneConfig, ModelConfig, Seed
+from stages.core.launch.settings import FinetuneConfig, ModelConfig, Section, Seed
 from stages.core.task.losses import ConsistencyTrainer
 from stages.core.text.corpus import label_names, load_corpus
 from stages.core.training.trainer import kept_accuracy, longest_text, save_run, tokenize, train
 
 
-@dataclass(config=STRICT)
-class Config:
+class Config(Section):
     """Settings of this stage."""
 
     finetune: FinetuneConfig

@@ -6,14 +6,12 @@ from importlib.metadata import version
 
 import cpuinfo
 import psutil
-from pydantic.dataclasses import dataclass
 
 from stages.core.engines import load_engine
 from stages.core.launch.atomic import write_json
 from stages.core.launch.command import launch
-from stages.core.launch.parse import STRICT
 from stages.core.launch.paths import MACHINE
-from stages.core.launch.settings import Quantizations
+from stages.core.launch.settings import Quantizations, Section
 
 # The instruction sets that decide how fast a matrix product is.
 INSTRUCTION_SETS = (
@@ -23,8 +21,7 @@ INSTRUCTION_SETS = (
 PACKAGES = ("tokenizers", "numpy")  # and those of every engine in use
 
 
-@dataclass(config=STRICT)
-class Config:
+class Config(Section):
     """Settings of this stage."""
 
     quantize: Quantizations

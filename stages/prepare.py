@@ -4,15 +4,13 @@ import sys
 
 import pandas as pd
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, disable_progress_bars
-from pydantic.dataclasses import dataclass
 from transformers import AutoTokenizer
 
 from stages.core.launch.atomic import atomic_directory, write_json
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
-from stages.core.launch.parse import STRICT
 from stages.core.launch.paths import CORPUS, CORPUS_SOURCE, ENCODER, REPORTS, existing
-from stages.core.launch.settings import DataConfig, ModelConfig
+from stages.core.launch.settings import DataConfig, ModelConfig, Section
 from stages.core.task.labels import class_names, classes
 from stages.core.text.splits import claims, clean, sample, split
 from stages.core.text.tables import is_table, read_table, strings
@@ -21,8 +19,7 @@ if not sys.stderr.isatty():
     disable_progress_bars()  # a log is no place for them
 
 
-@dataclass(config=STRICT)
-class Config:
+class Config(Section):
     """Settings of this stage."""
 
     data: DataConfig

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from stages.core.engines import KINDS, load_engine
@@ -24,15 +23,13 @@ from stages.core.engines.classifier import (
 from stages.core.engines.variant import Manifest, variants
 from stages.core.launch.atomic import atomic_file
 from stages.core.launch.command import launch
-from stages.core.launch.parse import STRICT
 from stages.core.launch.paths import REPORTS
-from stages.core.launch.settings import Forms, ProfileConfig, Seed
+from stages.core.launch.settings import Forms, ProfileConfig, Section, Seed
 from stages.core.measuring.conditions import Clocks, conditions
 from stages.core.text.corpus import draw_texts, load_corpus
 
 
-@dataclass(config=STRICT)
-class Config:
+class Config(Section):
     """Settings of this stage."""
 
     profile: ProfileConfig

@@ -2,19 +2,15 @@
 
 import shutil
 
-from pydantic.dataclasses import dataclass
-
 from stages.core.engines import load_engine
 from stages.core.engines.variant import MANIFEST, Manifest, Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
-from stages.core.launch.parse import STRICT
-from stages.core.launch.settings import Quantizations, RunConfig
+from stages.core.launch.settings import Quantizations, RunConfig, Section
 
 
-@dataclass(config=STRICT)
-class Config:
+class Config(Section):
     """Settings of this stage."""
 
     run: RunConfig

@@ -6,16 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from pydantic.dataclasses import dataclass
 
 from stages.core.engines import load_engine
 from stages.core.engines.classifier import load_tokenizer
 from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
-from stages.core.launch.parse import STRICT
 from stages.core.launch.paths import MACHINE, RELEASE, REPORTS
-from stages.core.launch.settings import DataConfig, ModelConfig, ReleaseConfig
+from stages.core.launch.settings import DataConfig, ModelConfig, ReleaseConfig, Section
 from stages.core.reporting import tables
 from stages.core.reporting.results import BASELINE, fastest_student, recommended
 
@@ -29,8 +27,7 @@ No variant meets the constraints on latency and accuracy:
 Relax the constraints in the section `report` of the settings, or name a variant, such as `{}`."""
 
 
-@dataclass(config=STRICT)
-class Config:
+class Config(Section):
     """Settings of this stage."""
 
     release: ReleaseConfig

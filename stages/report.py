@@ -3,13 +3,11 @@
 import json
 
 import pandas as pd
-from pydantic.dataclasses import dataclass
 
 from stages.core.engines.variant import Variant, variants
 from stages.core.launch.atomic import atomic_file, write_json, write_text
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
-from stages.core.launch.parse import STRICT
 from stages.core.launch.paths import BENCHMARK, MACHINE, REPORTS
 from stages.core.launch.settings import (
     BenchmarkConfig,
@@ -17,6 +15,7 @@ from stages.core.launch.settings import (
     Forms,
     ModelConfig,
     ReportConfig,
+    Section,
 )
 from stages.core.measuring.rounds import CONTROL
 from stages.core.reporting import figures, results
@@ -28,8 +27,7 @@ from stages.core.reporting.results import BASELINE, HEADLINE_SPEED, SLA_LATENCY,
 from stages.core.reporting.verdict import recommend
 
 
-@dataclass(config=STRICT)
-class Config:
+class Config(Section):
     """Settings of this stage."""
 
     benchmark: BenchmarkConfig

