@@ -58,7 +58,6 @@ def page(found: Findings) -> str:
         "literal": tables.literal,
         "title": lambda name: Variant.named(name).title,
     }
-    slowdowns = found.profile.groupby("variant")["slowdown"].first()
     return environment.from_string(TEMPLATE.read_text()).render(
         vars(found),
         tables=tables,
@@ -67,9 +66,8 @@ def page(found: Findings) -> str:
         headline=headline(found.table),
         baseline=BASELINE,
         test_texts=found.table.loc[BASELINE, "test_texts"],
-        bottlenecks={
-            bottleneck(found.profile, name): slowdowns[name] for name in found.table.index
-        },
+        bottleneck=bottleneck,
+        slowdowns=found.profile.groupby("variant")["slowdown"].first(),
     )
 
 
@@ -88,11 +86,8 @@ def warnings(found: Findings) -> Iterator[str]:
             f"{Variant.named(name).title} is {speed.low:.1f} to {speed.high:.1f} times faster than "
             f"the teacher in PyTorch: one of the two changed its pace during the run"
         )
-    others = {
-        "benchmark": conditions["others_share"],
-        "profile": found.profile["others_share"].max(),
-    }
-    for stage, share in others.items():
+    profiled = found.profile["others_share"].max()
+    for stage, share in ("benchmark", conditions["others_share"]), ("profile", profiled):
         if share > OTHERS_BOUND:
             yield f"other programs took {share:.0%} of the machine during the {stage}"
     if conditions["stolen_share"] > STOLEN_BOUND:

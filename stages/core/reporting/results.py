@@ -86,12 +86,9 @@ def latencies(samples: pd.DataFrame, noise: float) -> pd.DataFrame:
 
     Columns `post_…` are of the post's sentence, `test_…` of test sentences; `…_model_…` from token
     ids to logits, `…_label_…` from text to label. A `…_speedup` is over the teacher in PyTorch, a
-    `…_speedup_onnx` over the teacher in ONNX, if that was measured.
-
-    Args:
-        samples: `load_samples`.
-        noise: by what share two measurements of one artefact differ. It widens the intervals of
-            speed-ups, because a bootstrap over rounds doesn't see how processes differ.
+    `…_speedup_onnx` over the teacher in ONNX, if that was measured. The noise, the share by which
+    two measurements of one artefact differ, widens the intervals of speed-ups: a bootstrap over
+    rounds doesn't see how processes differ.
     """
     names = [name for name in samples["variant"].cat.categories if name != CONTROL]
     baselines = {"speedup": BASELINE, "speedup_onnx": ONNX_BASELINE}
