@@ -1,7 +1,7 @@
 """The tables of the report and of the model card: a list of columns each."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ class Column:
     """One column of a table."""
 
     title: str
-    source: str | Callable[[pd.DataFrame], Iterable]  # a column of the data, or a function of them
+    source: str | Callable[[pd.DataFrame], pd.Series]  # a column of the data, or a function of them
     format: str = "{}"
     unit: float = 1  # what values are divided by
     interval: bool = False  # whether to show source_low and source_high
@@ -34,12 +34,8 @@ class Column:
         if self.interval:
             return interval(data, str(self.source), self.format).tolist()
         values = data[self.source] if isinstance(self.source, str) else self.source(data)
-        return [
-            ""
-            if pd.isna(value)
-            else self.format.format(value if self.unit == 1 else value / self.unit)
-            for value in values
-        ]
+        values = values if self.unit == 1 else values / self.unit
+        return ["" if pd.isna(value) else self.format.format(value) for value in values]
 
 
 def render(data: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
@@ -84,12 +80,7 @@ PARAMETERS = Column("Params", "parameters", "{:.3g}M", 1e6)
 ACCURACY = Column("Test accuracy", "accuracy", "{:.1%}")
 SIZE = Column("Size", "size_mb", "{:.0f} MB")
 
-BESIDE_THE_POST = (
-    Column("Model", "label"),
-    PARAMETERS,
-    ACCURACY,
-    Column("Latency", "ms", "{:.3g} ms"),
-)
+POST_ROWS = (Column("Model", "label"), PARAMETERS, ACCURACY, Column("Latency", "ms", "{:.3g} ms"))
 STEPS = (
     Column("Step", "step"),
     Column("ms (post)", "ms", "{:.3g}"),
@@ -197,8 +188,8 @@ def speedups(table: pd.DataFrame, control: dict[str, Estimate], twin: str) -> pd
 def beside_the_post(table: pd.DataFrame) -> pd.DataFrame:
     """Return the post's table with our row under each of its, for the variants that we have."""
     post = POST.dropna().filter(table.index, axis="index")
-    theirs = render(post.assign(label=post["label"] + " (post)"), BESIDE_THE_POST)
-    ours = render(table.assign(ms=table["post_model_mean_ms"]), BESIDE_THE_POST)
+    theirs = render(post.assign(label=post["label"] + " (post)"), POST_ROWS)
+    ours = render(table.assign(ms=table["post_model_mean_ms"]), POST_ROWS)
     return pd.concat([theirs, ours.map("**{}**".format)]).loc[post.index]
 
 
