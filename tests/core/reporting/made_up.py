@@ -48,7 +48,7 @@ def results(
     found = {name: predictions(wrong if name.startswith("student") else 1) for name in ms}
     artefacts = pd.DataFrame(
         {"label": "BERT 6×384", "parameters": 22_700_000, "size_mb": 92.0},
-        index=[*ms],
+        index=pd.Index([*ms], name="variant"),
     )
     artefacts.loc["student_int8", ["parameters", "size_mb"]] = 17_400_000, 18.4
     table = pd.concat([artefacts, accuracies(found, found), latencies(samples(ms), 0.0)], axis=1)

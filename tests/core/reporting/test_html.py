@@ -105,9 +105,10 @@ def test_nothing_is_wider_than_a_phone_or_a_laptop(project: Callable, tmp_path: 
     page = Path("reports/index.html").read_text().replace("<details>", "<details open>")
     (tmp_path / "open.html").write_text(page)
     frames = "".join(f'<iframe src="open.html" width="{width}"></iframe>' for width in (390, 1280))
-    script = """onload = () => setTimeout(() => document.title = [...frames].map(({document}) =>
-      [...document.querySelectorAll("html, .scroll, .chart")]
-      .filter(each => each.scrollWidth > each.clientWidth).length), 5000)"""
+    script = """onload = () => setTimeout(() => document.title =
+      [...document.querySelectorAll("iframe")].map(({contentDocument}) =>
+        [...contentDocument.querySelectorAll("html, .scroll, .chart")]
+        .filter(each => each.scrollWidth > each.clientWidth).length), 5000)"""
     (tmp_path / "frames.html").write_text(f"<title></title>{frames}<script>{script}</script>")
     document, _ = browse(tmp_path / "frames.html", tmp_path / "user")
     assert "<title>0,0</title>" in document
