@@ -128,16 +128,13 @@ def time_by_kind(profile: pd.DataFrame) -> alt.Chart:
     data["order"] = data["kind"].map(kinds.index)
     data["share"] = data["ms"] / data.groupby("variant")["ms"].transform("sum")
     x = alt.X("share:Q", title="share of the time from text to label").axis(format="%")
-    bars = (
-        alt.Chart(named(data))
-        .mark_bar()
-        .encode(
-            x=x.scale(domain=[0, 1]),
-            y=alt.Y("variant:N", title=None, sort=None),
-            color=alt.Color("kind:N", title=None, sort=kinds).scale(scheme="tableau10"),
-            order="order:Q",
-            tooltip=_tooltips(data),
-        )
+    bars = alt.Chart(named(data)).mark_bar()
+    bars = bars.encode(
+        x=x.scale(domain=[0, 1]),
+        y=alt.Y("variant:N", title=None, sort=None),
+        color=alt.Color("kind:N", title=None, sort=kinds).scale(scheme="tableau10"),
+        order="order:Q",
+        tooltip=_tooltips(data),
     )
     return bars.properties(**SIZE, title="Where the time goes")
 

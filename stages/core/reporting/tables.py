@@ -75,6 +75,11 @@ def _answers(data: pd.DataFrame, answer: str, confidence: str) -> pd.Series:
     return data[answer].map(literal) + data[confidence].map(" ({:.1%})".format)
 
 
+def _joined(table: pd.DataFrame, measure: str) -> pd.Series:
+    found = table.filter(regex=rf"^{measure}_(mean|p50|p95|p99)_ms$")
+    return found.apply(lambda row: " / ".join(row.map("{:.2f}".format)), axis=1)
+
+
 VARIANT = Column("Variant", _titles)
 PARAMETERS = Column("Params", "parameters", "{:.3g}M", 1e6)
 ACCURACY = Column("Test accuracy", "accuracy", "{:.1%}")
@@ -114,6 +119,14 @@ MISTAKES = (
     Column("Label", lambda data: data["label"].map(literal)),
     Column("Student", partial(_answers, answer="answer", confidence="confidence")),
     Column("Teacher", partial(_answers, answer="label", confidence="teacher_confidence")),
+)
+LATENCIES = (
+    VARIANT,
+    *(Column(title, partial(_joined, measure=name)) for name, title in MEASURES.items()),
+)
+SPEEDUPS = (
+    VARIANT,
+    *(Column(t, f"{n}_speedup", "{:#.4g}", interval=True) for n, t in MEASURES.items()),
 )
 CARD = (
     Column("Test accuracy", "accuracy", "{:.1%}", interval=True),
@@ -160,27 +173,12 @@ def choices(percentile: int) -> list[Column]:
     ]
 
 
-def latencies(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the statistics of single requests, those of one measure in one column."""
-
-    def joined(data: pd.DataFrame, measure: str) -> pd.Series:
-        found = data.filter(regex=rf"^{measure}_(mean|p50|p95|p99)_ms$")
-        return found.apply(lambda row: " / ".join(f"{ms:.2f}" for ms in row), axis=1)
-
-    columns = [Column(title, partial(joined, measure=name)) for name, title in MEASURES.items()]
-    return render(table, [VARIANT, *columns])
-
-
 def speedups(table: pd.DataFrame, control: dict[str, Estimate], twin: str) -> pd.DataFrame:
     """Return how many times faster each variant is than the baseline, and the control's row."""
     measured = table.drop(BASELINE)
     for name, each in control.items():
         measured.loc["control", [*each.columns(f"{name}_speedup")]] = [*each.columns("").values()]
-    columns = [
-        Column(title, f"{name}_speedup", "{:#.4g}", interval=True)
-        for name, title in MEASURES.items()
-    ]
-    rows = render(measured, [VARIANT, *columns])
+    rows = render(measured, SPEEDUPS)
     rows.loc["control", VARIANT.title] = f"control: {Variant.named(twin).title} against itself"
     return rows
 
