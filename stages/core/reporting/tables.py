@@ -13,7 +13,7 @@ from stages.core.launch.errors import printable
 from stages.core.reporting.latency import Estimate
 from stages.core.reporting.results import BASELINE, MEASURES, SLA_LATENCY, SPEED
 
-# What the post reports of each of its steps; its own table leaves one out.
+# The figures that the post gives for each step; its own table omits one step.
 POST = pd.read_csv(Path(__file__).parent / "post" / "steps.csv", index_col="variant")
 EXCERPT = 160  # characters of a text in a table
 
