@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from stages.core.engines.variant import Variant, variants
+from stages.core.engines.variant import Manifest, Variant, variants
 from stages.core.launch.atomic import atomic_directory, write_json
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
@@ -52,17 +52,17 @@ def run(config: Config) -> str:
     random = np.random.default_rng(config.seed)
     served = {variant.name: variant.directory for variant in variants(config.forms)}
     served[CONTROL] = Variant.named(settings.control).directory
+    positions = min(Manifest.read(directory).positions for directory in served.values())
+    plan = [
+        *request_cells(settings, sentences, random),
+        *sweep_cells(settings.sweep, sentences, positions, random),
+    ]
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
         for name, directory in served.items():  # one by one: their loading is timed too
             workers[name] = stack.enter_context(Worker(name, directory, settings.threads))
         loaded = {name: worker.loaded for name, worker in workers.items()}
         check_threads(loaded, settings.threads)
-        positions = min(answer["positions"] for answer in loaded.values())
-        plan = [
-            *request_cells(settings, sentences, random),
-            *sweep_cells(settings.sweep, sentences, positions, random),
-        ]
         pids = [worker.process.pid for worker in workers.values()]
         before = Clocks.read(pids)
         ask = {name: worker.ask for name, worker in workers.items()}

@@ -31,7 +31,7 @@ from stages.core.launch.settings import (
     RunConfig,
 )
 from stages.core.text.archives import is_archive, unpack
-from stages.core.text.corpus import TEXT_SUFFIXES
+from stages.core.text.tables import SUFFIXES, is_table
 
 # What a checkpoint is made of: it needs one file of every group.
 ENCODER_FILES = {
@@ -208,9 +208,9 @@ def copy_encoder(source: Path, target: Path, name: str) -> None:
 def copy_corpus(source: Path, target: Path, name: str) -> None:
     """Copy a text file, or the text files under a directory with their relative paths."""
     files = [source] if source.is_file() else sorted(source.rglob("*"))
-    chosen = [file for file in files if file.is_file() and file.suffix in TEXT_SUFFIXES]
+    chosen = list(filter(is_table, files))
     if not chosen:
-        raise InputError(f"{name} holds no {', '.join(TEXT_SUFFIXES)} file; correct data.source")
+        raise InputError(f"{name} holds no {', '.join(SUFFIXES)} file; correct data.source")
     for file in chosen:
         copy = target / (file.name if source.is_file() else file.relative_to(source))
         copy.parent.mkdir(parents=True, exist_ok=True)

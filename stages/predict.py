@@ -144,7 +144,6 @@ def main() -> None:
     if bool(options.texts) == bool(options.input):
         parser.error("give texts, or a file of them with --input (- for standard input)")
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # like the input
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever reads the output may stop early
     check_root()
     texts = decoded(options.texts) if options.texts else read_lines(options.input)
     other = served(options.compare) if options.compare else None
@@ -153,4 +152,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever reads the output may stop early
     main()

@@ -36,11 +36,11 @@ def run(config: Config) -> str:
     source = Variant(variant.model, "onnx").directory
     manifest = Manifest.read(source)
     with atomic_directory(variant.directory) as directory:
+        summary = load_engine(settings.engine).quantize(source, directory, settings.options)
         for file in source.iterdir():
             # Not the weights, nor their data where that is a file of its own.
             if not file.name.startswith("model.onnx") and file.name != MANIFEST:
                 shutil.copyfile(file, directory / file.name)
-        summary = load_engine(settings.engine).quantize(source, directory, settings.options)
         Manifest(settings.engine, settings.title, manifest.positions, quantized=True).write(
             directory
         )

@@ -1,19 +1,21 @@
 import json
 import os
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from stages.benchmark import Config, measure, request_cells, sweep_cells
+from stages.benchmark import Config
 from stages.core.launch.errors import InputError
 from stages.core.launch.parse import parse
-from stages.core.launch.paths import BENCHMARK, CONTROL, VARIANTS
+from stages.core.launch.paths import BENCHMARK
 from stages.core.launch.settings import BenchmarkConfig
+from stages.core.measuring.rounds import CONTROL, measure, request_cells, sweep_cells
 from stages.core.measuring.worker import Answer, Request
 from stages.core.reporting.latency import speedup, summarise
-from tests.conftest import composed
+from tests.conftest import VARIANTS, composed
 
 NAMES = (*VARIANTS, CONTROL)
 
@@ -47,11 +49,11 @@ def test_the_sweep_has_every_length_that_the_model_can_read_and_every_batch_size
     assert (real.loc[real["batch"] == 3, "padding"] > 0).all()
 
 
-def test_the_thread_count_is_read_back_from_every_runtime(project: Callable) -> None:
+def test_the_thread_count_is_read_back_from_every_engine(project: Callable) -> None:
     workers = json.loads((BENCHMARK / "workers.json").read_text())
-    assert {name: told["threads"] for name, told in workers.items()} == dict.fromkeys(NAMES, 1)
-    assert all(told["cores"] == sorted(os.sched_getaffinity(0)) for told in workers.values())
-    assert all(told["load_ms"] > 0 and told["first_call_ms"] > 0 for told in workers.values())
+    assert {name: answer["threads"] for name, answer in workers.items()} == dict.fromkeys(NAMES, 1)
+    assert all(answer["cores"] == sorted(os.sched_getaffinity(0)) for answer in workers.values())
+    assert all(answer["load_ms"] > 0 and answer["first_call_ms"] > 0 for answer in workers.values())
 
 
 def test_an_onnx_worker_needs_less_memory_than_a_pytorch_one(project: Callable) -> None:
@@ -105,8 +107,9 @@ class FakeMachine:
         return answer
 
 
-def settings(*overrides: str) -> BenchmarkConfig:
-    return parse(composed(*overrides), Config).benchmark
+@cache
+def settings() -> BenchmarkConfig:
+    return parse(composed(), Config).benchmark
 
 
 def fake_samples(machine: FakeMachine) -> pd.DataFrame:

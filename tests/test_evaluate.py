@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 
 from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
+from stages.core.engines.variant import Variant
 from stages.core.launch.errors import InputError
-from stages.core.launch.paths import EVALUATION, VARIANTS, variant_directory
+from stages.core.launch.paths import EVALUATION
 from stages.core.text.corpus import load_corpus
-from tests.conftest import STEPS, make_texts
+from tests.conftest import STEPS, VARIANTS, make_texts
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -25,7 +26,7 @@ def test_predictions_of_both_splits_are_kept(project: Callable, variant: str) ->
 
 
 def test_every_text_is_a_request_of_its_own(project: Callable) -> None:
-    directory = variant_directory("student_int8")
+    directory = Variant("student", "int8").directory
     classifier, tokenizer = load_classifier(directory), load_tokenizer(directory)
     predictions = pd.read_parquet(EVALUATION / "student_int8" / "predictions.parquet")
     logits = predictions.loc[
@@ -45,7 +46,8 @@ def test_three_classes_go_all_the_way(project: Callable) -> None:
     for stage, *overrides in STEPS[2:10]:
         project(stage, *data, "distill.epochs=1", *overrides)
     for variant in ("teacher_pytorch", "student_int8"):
-        project("evaluate", *data, f"evaluate.variant={variant}")
+        role, form = variant.split("_")
+        project("evaluate", *data, f"run.model={role}", f"run.form={form}")
         predictions = pd.read_parquet(EVALUATION / variant / "predictions.parquet")
         assert set(predictions["label"]) == {0, 1, 2}
         logits = [name for name in predictions if name.startswith("logit_")]
@@ -54,4 +56,4 @@ def test_three_classes_go_all_the_way(project: Callable) -> None:
 
 def test_a_variant_that_was_not_made_is_named(empty: Callable) -> None:
     with pytest.raises(InputError, match="no model in data/models/student/int8; make it with"):
-        empty("evaluate", "evaluate.variant=student_int8")
+        empty("evaluate", "run.model=student", "run.form=int8")

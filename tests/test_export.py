@@ -14,8 +14,8 @@ from stages.core.engines.classifier import (
     load_tokenizer,
 )
 from stages.core.engines.onnx_graph import optimize
+from stages.core.engines.variant import Variant
 from stages.core.launch.errors import InputError
-from stages.core.launch.paths import variant_directory
 from stages.core.text.corpus import load_corpus
 
 
@@ -23,7 +23,7 @@ from stages.core.text.corpus import load_corpus
 def test_the_logits_equal_pytorchs_on_every_text_and_in_a_batch(
     project: Callable, model: str
 ) -> None:
-    checkpoint, exported = (variant_directory(f"{model}_{form}") for form in ("pytorch", "onnx"))
+    checkpoint, exported = (Variant(model, form).directory for form in ("pytorch", "onnx"))
     pytorch, onnx = load_classifier(checkpoint), load_classifier(exported)
     tokenizer = load_tokenizer(exported)
     texts = load_corpus()["test"]["text"][:]
@@ -35,19 +35,19 @@ def test_the_logits_equal_pytorchs_on_every_text_and_in_a_batch(
 
 
 def test_a_graph_can_stay_as_optimum_exports_it(project: Callable) -> None:
-    message = project("export", "export.model=student", "export.optimize=false")
+    message = project("export", "run.model=student", "export.optimize=false")
     assert "not optimized" in message
-    model = onnx.load(variant_directory("student_onnx") / "model.onnx")
+    model = onnx.load(Variant("student", "onnx").directory / "model.onnx")
     assert {node.domain for node in model.graph.node} == {""}  # standard operators
 
 
 def test_a_difference_above_the_tolerance_fails_and_keeps_the_old_export(
     project: Callable,
 ) -> None:
-    target = variant_directory("teacher_onnx") / "model.onnx"
+    target = Variant("teacher", "onnx").directory / "model.onnx"
     before = target.read_bytes()
     with pytest.raises(InputError, match=r"differ from PyTorch's by .* export.tolerance = 1e-12"):
-        project("export", "export.model=teacher", "export.tolerance=1e-12")
+        project("export", "run.model=teacher", "export.tolerance=1e-12")
     assert target.read_bytes() == before
 
 
@@ -69,7 +69,7 @@ def test_a_graph_that_cant_be_optimized_names_the_way_out(
 
     monkeypatch.setattr(export, "optimize", break_it)
     with pytest.raises(InputError, match=r"can't be optimized \(.+\); use export.optimize=false"):
-        project("export", "export.model=student")
+        project("export", "run.model=student")
 
 
 def test_logits_that_are_no_numbers_fail(
@@ -78,7 +78,7 @@ def test_logits_that_are_no_numbers_fail(
     def nothing(inputs: Inputs) -> np.ndarray:
         return np.full((len(inputs["input_ids"]), 2), np.nan)
 
-    classifier = Classifier(nothing, labels=["negative", "positive"], positions=64, threads=1)
+    classifier = Classifier(nothing, labels=["negative", "positive"], threads=1)
     monkeypatch.setattr(export, "load_classifier", lambda _: classifier)
     with pytest.raises(InputError, match="differ from PyTorch's by nan"):
-        project("export", "export.model=student")
+        project("export", "run.model=student")

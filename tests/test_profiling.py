@@ -4,9 +4,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stages.core.launch.paths import VARIANTS
-from stages.core.reporting.results import bottleneck
-from stages.profiling import KINDS
+from stages.core.engines import KINDS
+from tests.conftest import VARIANTS
 
 
 @pytest.fixture
@@ -50,16 +49,3 @@ def test_kinds_come_in_the_figures_order(profile: pd.DataFrame) -> None:
     assert profile["kind"].unique().tolist() == list(KINDS)
     figure = Path("reports/profile.svg").read_text()
     assert all(kind in figure for kind in KINDS)
-
-
-def test_the_bottleneck_is_named_by_the_data() -> None:
-    profile = pd.DataFrame(
-        {
-            "variant": "student_int8",
-            "kind": ["attention", "matrix products", "overhead", "matrix products"],
-            "ms": [2.0, 3.0, 1.0, 4.0],
-        }
-    )
-    assert bottleneck(profile, "student_int8") == (
-        "student int8: matrix products 70% of the time, then attention 20%, overhead 10%"
-    )

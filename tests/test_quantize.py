@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,12 +7,13 @@ import pytest
 from optimum.onnxruntime import ORTModelForSequenceClassification
 from transformers import AutoTokenizer, pipeline
 
-from stages import quantize
+from stages.core.engines.onnxruntime import integer_products
+from stages.core.engines.variant import Variant
 from stages.core.launch.errors import InputError
-from stages.core.launch.paths import variant_directory
 from stages.core.text.corpus import load_corpus
 
-INT8 = variant_directory("teacher_int8")
+INT8 = Variant("teacher", "int8").directory
+TEACHER = ("run.model=teacher", "run.form=int8")
 ATTENTIONS = 3  # a layer's queries, keys and values are made in its fused attention
 PRODUCTS = 3 * 3 + 2  # three more a layer, pooler and classifier
 
@@ -22,17 +24,17 @@ def node_counts(file: Path) -> dict[str, int]:
 
 
 def test_every_product_by_weights_is_an_integer_one(project: Callable) -> None:
-    before = node_counts(variant_directory("teacher_onnx") / "model.onnx")
+    before = node_counts(Variant("teacher", "onnx").directory / "model.onnx")
     after = node_counts(INT8 / "model.onnx")
     assert before["MatMul"] + before["Gemm"] == after["MatMulInteger"] == PRODUCTS
     assert before["Attention"] == after["QAttention"] == ATTENTIONS
     assert not {"MatMul", "Gemm", "Attention"} & set(after)
-    assert quantize.integer_products(INT8 / "model.onnx") == PRODUCTS + ATTENTIONS
+    assert integer_products(INT8 / "model.onnx") == PRODUCTS + ATTENTIONS
 
 
 def test_a_plain_export_is_quantized_whole_too(project: Callable) -> None:
-    project("export", "export.model=teacher", "export.optimize=false")
-    project("quantize", "quantize.model=teacher")
+    project("export", "run.model=teacher", "export.optimize=false")
+    project("quantize", *TEACHER)
     after = node_counts(INT8 / "model.onnx")
     assert after["MatMulInteger"] == PRODUCTS + 3 * ATTENTIONS
     assert after["MatMul"] == 2 * ATTENTIONS  # queries by keys, and those by values
@@ -53,41 +55,46 @@ def test_the_directory_is_complete(project: Callable) -> None:
 
 def test_excluded_nodes_and_types_stay_fp32(project: Callable) -> None:
     def quantized(setting: str) -> tuple[int, int]:
-        project("quantize", "quantize.model=teacher", setting)
+        project("quantize", *TEACHER, f"quantize.int8.{setting}")
         counts = node_counts(INT8 / "model.onnx")
         return counts.get("MatMulInteger", 0), counts.get("QAttention", 0)
 
-    assert quantized("quantize.exclude_nodes=['*/classifier/*']") == (PRODUCTS - 1, ATTENTIONS)
-    assert quantized("quantize.exclude_nodes=['*/layer.0/*']") == (PRODUCTS - 3, ATTENTIONS - 1)
-    assert quantized("quantize.exclude_nodes=['*/Attention_*']") == (PRODUCTS, 0)
-    assert quantized("quantize.op_types=[MatMul]") == (PRODUCTS, 0)
-    assert quantized("quantize.op_types=[Attention]") == (0, ATTENTIONS)
-    assert quantized("quantize.op_types=[Gather]") == (0, 0)
+    assert quantized("exclude_nodes=['*/classifier/*']") == (PRODUCTS - 1, ATTENTIONS)
+    assert quantized("exclude_nodes=['*/layer.0/*']") == (
+        PRODUCTS - 3,
+        ATTENTIONS - 1,
+    )
+    assert quantized("exclude_nodes=['*/Attention_*']") == (PRODUCTS, 0)
+    assert quantized("op_types=[MatMul]") == (PRODUCTS, 0)
+    assert quantized("op_types=[Attention]") == (0, ATTENTIONS)
+    assert quantized("op_types=[Gather]") == (0, 0)
 
 
 def test_per_channel_gives_every_output_its_scale(project: Callable) -> None:
     def largest_scale() -> int:
         tensors = onnx.load(INT8 / "model.onnx").graph.initializer
-        return max(
-            tensor.dims[0] for tensor in tensors if tensor.name.endswith("_scale") if tensor.dims
-        )
+        return max(math.prod(each.dims) for each in tensors if each.name.endswith("_scale"))
 
-    project("quantize", "quantize=dynamic-per-channel", "quantize.model=teacher")
     assert largest_scale() == 3 * 32  # an attention's: queries, keys and values
+    project("quantize", "quantize.int8.per_channel=false", *TEACHER)
+    assert largest_scale() == 1
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("quantize.exclude_nodes=[nothing]", "exclude_nodes has 'nothing', which matches no node"),
-        ("quantize.op_types=[Conv]", "op_types names Conv; what the model has .*MatMul"),
-        ("quantize.op_types=[Gemm]", "op_types names Gemm; what the model has .*MatMul"),
-        ("quantize.op_types=[Softmax]", "op_types names Softmax; what the model has .*MatMul"),
+        (
+            "exclude_nodes=[nothing]",
+            "exclude_nodes has 'nothing', which matches no node",
+        ),
+        ("op_types=[Conv]", "op_types has Conv; .*can be quantized are .*MatMul"),
+        ("op_types=[Gemm]", "op_types has Gemm; .*can be quantized are .*MatMul"),
+        ("op_types=[Softmax]", "op_types has Softmax; .*can be quantized are .*MatMul"),
     ],
 )
 def test_what_the_model_lacks_is_named(project: Callable, override: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        project("quantize", "quantize.model=teacher", override)
+        project("quantize", *TEACHER, f"quantize.int8.{override}")
 
 
 def test_products_that_stay_fp32_fail_the_check(
@@ -99,7 +106,7 @@ def test_products_that_stay_fp32_fail_the_check(
     def copy(model_input: Path, model_output: Path, **_: object) -> None:
         model_output.write_bytes(model_input.read_bytes())
 
-    monkeypatch.setattr(quantize, "quantize_dynamic", copy)
-    with pytest.raises(InputError, match=f"0 of the teacher's .*{expected} should have"):
-        project("quantize", "quantize.model=teacher")
+    monkeypatch.setattr("onnxruntime.quantization.quantize_dynamic", copy)
+    with pytest.raises(InputError, match=f"^0 products .*expected were {expected};"):
+        project("quantize", *TEACHER)
     assert (INT8 / "model.onnx").read_bytes() == before

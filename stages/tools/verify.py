@@ -1,47 +1,120 @@
-"""Hold everything committed against dvc.lock: `python -m stages.tools.verify` (`make verify`).
+"""Check outputs, their cache and the reports against dvc.lock (`make verify`).
 
-Not a stage: it only reads. What is not here, as data/ in a fresh clone, is no mismatch; a report
-that is missing is one.
+DVC trusts a file whose size and time are unchanged, and any read-only object of its cache: there, a
+flipped bit reaches the next stage. Here, whatever dvc.lock names is read and hashed, and nothing
+else: a cache may hold other projects' objects. It only reads.
 """
 
+import hashlib
 import json
+import os
+import shlex
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pandas as pd
+import yaml
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from tqdm import tqdm
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import REPORTS, check_root
 from stages.report import metrics
-from stages.tools.record import changed, damage, damaged_cache, recorded_outputs, recorded_stages
 
-ROUNDING = 4.9e-5  # what results.csv, of four decimals, may have lost
+ROUNDING = 4.9e-5  # the most that results.csv, of four decimals, may have lost
+Outputs = dict[Path, str]  # digests by path
 
 
 def mismatches() -> list[str]:
-    """Return a message for everything that is not as dvc.lock, or another report, says.
+    """Return a message for everything that differs from dvc.lock, or between two reports.
+
+    An output that is not here, such as data/ in a fresh clone, is no mismatch; a missing report is.
 
     Raises:
         InputError: dvc.lock is damaged.
     """
-    stages = recorded_stages()
-    outputs = recorded_outputs(stages)
-    reports = [path for path in outputs if path.is_relative_to(REPORTS)]
-    missing = [
-        f"{path} is missing; make it with: dvc repro" for path in reports if not path.exists()
+    outputs = recorded()
+    missing = [path for path in outputs if REPORTS in path.parents and not path.exists()]
+    messages = [f"{path} is missing; make it with: dvc repro" for path in missing]
+    if found := damage(outputs):
+        messages.append(found)
+    if not outputs:
+        messages.append("dvc.lock records no outputs; make them with: dvc repro")
+    return messages or list(disagreements())
+
+
+def recorded(revision: str | None = None) -> Outputs:
+    """Return the outputs that dvc.lock names, here or in a git revision.
+
+    Raises:
+        InputError: dvc.lock is damaged.
+    """
+    try:
+        with Repo(rev=revision) as repo:
+            found = {repo.fs.relpath(out.fs_path, repo.root_dir): out for out in repo.index.outs}
+            return {Path(path): out.hash_info.value for path, out in found.items() if out.hash_info}
+    except DvcException as error:
+        remedy = "git checkout HEAD dvc.lock && dvc repro"
+        raise InputError(f"dvc.lock is damaged ({error}); restore it with: {remedy}") from error
+
+
+def digest(path: Path) -> str:
+    """Return the MD5 by which DVC knows a file or a directory."""
+    if path.is_dir():
+        files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*"))
+        content = [{"md5": digest(file), "relpath": name} for name, file in files if file.is_file()]
+        text = json.dumps(content).encode()
+        return hashlib.md5(text, usedforsecurity=False).hexdigest() + ".dir"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def damage(outputs: Outputs) -> str | None:
+    """Name the damaged outputs and cache objects, and the command that makes them anew."""
+    cache = Path(os.path.relpath(Repo().cache.local.path))
+    # From a damaged object DVC restores an output, and records that in dvc.lock as it comes: only
+    # the committed dvc.lock still names the object.
+    committed = recorded("HEAD") if Path(".git").exists() else outputs
+    named = {name: path for each in (outputs, committed) for path, name in each.items()}
+    objects = {path: out for name, out in named.items() for path in members(cache, name)}
+    files = [*(path for path in outputs if path.exists()), *objects]
+    expected = outputs | {
+        path: f"{path.parent.name}{path.name}".removesuffix(".dir") for path in objects
+    }
+    damaged = [
+        path
+        for path in tqdm(files, desc="verify", unit="file", disable=None)
+        if digest(path) != expected[path]
     ]
-    damaged, cached = changed(outputs), damaged_cache()
-    if damaged or cached:
-        return [*missing, damage(damaged, cached)]
-    if missing or "report" not in stages:
-        return missing or ["dvc.lock records no reports; make them with: dvc repro"]
-    return list(
-        disagreements(stages["report"]["params"]["params.yaml"]["report"]["sla_percentile"])
-    )
+    if not damaged:
+        return None
+    names = {(path.parent.name + path.name).encode() for path in damaged if path in objects}
+    runs = (cache.parents[1] / "runs").glob("??/*/*")
+    spoilt = [run.parent for run in runs if any(name in run.read_bytes() for name in names)]
+    restored = [objects[path] for path in damaged if path in objects and objects[path].exists()]
+    remove = shlex.join(dict.fromkeys(map(str, (*damaged, *restored, *spoilt))))
+    lock = "git checkout HEAD dvc.lock && " if committed != outputs else ""
+    shown = shlex.join(map(str, damaged))
+    return f"not as recorded: {shown}; restore with: rm -rf {remove} && {lock}dvc repro"
 
 
-def disagreements(percentile: int) -> Iterator[str]:
+def members(cache: Path, name: str) -> list[Path]:
+    """Return the cache objects of an output that exist: its own and, of a directory, its files'."""
+    own = cache / name[:2] / name[2:]
+    if not own.exists():
+        return []
+    if not name.endswith(".dir") or f"{digest(own)}.dir" != name:
+        return [own]
+    entries = [entry["md5"] for entry in json.loads(own.read_text())]
+    files = [cache / entry[:2] / entry[2:] for entry in dict.fromkeys(entries)]
+    return [own, *(file for file in files if file.exists())]
+
+
+def disagreements() -> Iterator[str]:
     """Yield a message for every figure in metrics.json that results.csv does not round to."""
+    percentile = yaml.safe_load(Path("params.yaml").read_text())["report"]["sla_percentile"]
     table = pd.read_csv(REPORTS / "results.csv", index_col="variant")
     figures = table.select_dtypes("float")
     low, high = (
@@ -62,21 +135,13 @@ def flat(values: dict, prefix: str = "") -> dict[str, float]:
     """Return the numbers in nested `values` under dotted names."""
     numbers: dict[str, float] = {}
     for name, value in values.items():
-        inner = (
-            flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-        )
-        numbers |= inner
+        path = f"{prefix}{name}"
+        numbers |= flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
     return numbers
 
 
 if __name__ == "__main__":
-    try:
-        check_root()
-        found = mismatches()
-    except InputError as error:
-        found = [str(error)]
-    for message in found:
-        print(f"verify: {message}", file=sys.stderr)
-    if found:
-        sys.exit(f"verify: {len(found)} mismatches")
+    check_root()
+    if found := mismatches():
+        sys.exit("\n".join(f"verify: {message}" for message in found))
     print("verify: everything here is as dvc.lock and the reports say")

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -7,60 +8,154 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.tools import verify
-from stages.tools.record import digest
+from stages.core.launch.errors import InputError
+from stages.tools.verify import digest, disagreements, flat, mismatches, recorded
+from tests.clone import ENVIRONMENT
 
-ROOT = Path(__file__).parents[2]
+STAGES = {
+    "make": {
+        "cmd": "mkdir -p data/sub && echo a > data/sub/b.txt && echo b > data/sub-a.txt",
+        "deps": ["texts"],
+        "outs": ["data"],
+    },
+    "use": {
+        "cmd": "mkdir -p reports && cat data/*/* data/*.txt > reports/all.txt",
+        "deps": ["data"],
+        "outs": [{"reports/all.txt": {"cache": False}}],
+    },
+}
+
+
+def run(command: str) -> None:
+    subprocess.run(
+        ["bash", "-c", command.replace("dvc ", f"{sys.executable} -m dvc ")],
+        env=ENVIRONMENT,
+        capture_output=True,
+        check=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a DVC repository: one stage writes data/, another reads it."""
+    directory = tmp_path_factory.mktemp("repository")
+    (directory / "dvc.yaml").write_text(yaml.safe_dump({"stages": STAGES}))
+    (directory / "texts").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)
+        run("git init --quiet && dvc init && dvc repro && git add --all && git commit -qm Made")
+    return directory
 
 
 @pytest.fixture
-def committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Enter a copy of what is committed of the results."""
-    shutil.copytree(ROOT / "reports", tmp_path / "reports")
-    shutil.copy(ROOT / "dvc.lock", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def repository(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enter a copy of it; no reports but its own are compared."""
+    shutil.copytree(made, tmp_path / "copy", symlinks=True)
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setattr("stages.tools.verify.disagreements", lambda: [])
 
 
-def test_what_is_committed_is_of_one_run(committed: Path) -> None:
-    assert verify.mismatches() == []
+def remedy(message: str) -> str:
+    return message.split("with: ")[1]
 
 
-def test_a_report_that_was_changed_is_named(committed: Path) -> None:
-    with Path("reports/sweep.csv").open("a") as file:
-        file.write("\n")
-    assert verify.mismatches() == [
-        "not as recorded: reports/sweep.csv; mend with: rm -rf reports/sweep.csv && dvc repro"
-    ]
+def rewrite(file: Path, content: str) -> None:
+    """Change a file without a trace in its times or mode."""
+    before = file.stat()
+    file.chmod(0o644)
+    file.write_text(content)
+    file.chmod(before.st_mode)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def test_a_report_that_is_missing_is_named(committed: Path) -> None:
-    Path("reports/length.svg").unlink()
-    assert verify.mismatches() == ["reports/length.svg is missing; make it with: dvc repro"]
+def test_what_dvc_recorded_is_as_recorded(repository: None) -> None:
+    assert mismatches() == []
+    assert recorded() == {Path(path): digest(Path(path)) for path in ("data", "reports/all.txt")}
+
+
+def test_a_changed_output_is_named_where_dvc_sees_no_change(repository: None) -> None:
+    rewrite(Path("data/sub/b.txt"), "X\n")
+    (message,) = mismatches()
+    assert message == "not as recorded: data; restore with: rm -rf data && dvc repro"
+    run(remedy(message))
+    assert mismatches() == []
+
+
+def test_a_missing_report_is_named_and_missing_data_is_not(repository: None) -> None:
+    shutil.rmtree("data")
+    Path("reports/all.txt").unlink()
+    assert mismatches() == ["reports/all.txt is missing; make it with: dvc repro"]
+
+
+@pytest.mark.parametrize("kind", ["*[!r]", "*.dir"])  # a file, and a directory's list of files
+@pytest.mark.parametrize("restored", [False, True])
+def test_a_damaged_cache_object_is_named_and_restored(
+    repository: None, kind: str, restored: bool
+) -> None:
+    before = recorded()
+    damaged = next(Path(".dvc/cache/files/md5").glob(f"??/{kind}"))
+    content = damaged.read_text()
+    rewrite(damaged, content.replace("sub-a", "sub-b") if kind == "*.dir" else "X\n")
+    if restored:
+        shutil.rmtree("data")
+        run("dvc repro")
+        assert digest(Path("data")) != before[Path("data")]  # DVC has not noticed
+    (message,) = mismatches()
+    assert str(damaged) in message
+    run(remedy(message))
+    assert mismatches() == []
+    assert recorded() == before
+
+
+def test_objects_that_dvc_lock_does_not_name_are_left_alone(repository: None) -> None:
+    cache = Path(".dvc/cache/files/md5")
+    other = cache / "ab" / "0123456789abcdef0123456789abcd"
+    other.parent.mkdir(exist_ok=True)
+    other.write_text("another project's, and damaged")
+    assert mismatches() == []
+    rewrite(Path("data/sub/b.txt"), "X\n")
+    own = Path("data-of-mine")
+    own.mkdir()
+    (message,) = mismatches()
+    run(remedy(message))
+    assert other.exists()
+    assert own.exists()
+
+
+def test_a_remedy_is_safe_to_paste(repository: None) -> None:
+    Path("my data").mkdir()
+    (Path("my data") / "x").touch()
+    stages = {"spaced": {"cmd": "echo", "outs": ["my data"]}}
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    run("dvc commit --force")
+    (Path("my data") / "x").write_text("changed")
+    assert "rm -rf 'my data' && " in mismatches()[0]
+
+
+@pytest.mark.parametrize(
+    "text", ["stages:", "stages: 1", "[]", "stages: {a: 1}", "stages:\n  make: {cmd: ", "\xff"]
+)
+def test_a_damaged_lock_is_named(repository: None, text: str) -> None:
+    Path("dvc.lock").write_text(text, encoding="latin-1")
+    with pytest.raises(InputError, match=r"dvc.lock is damaged .*; restore it with: git checkout"):
+        mismatches()
 
 
 @pytest.mark.parametrize("change", [1e-4, -1e-4])
-def test_a_figure_that_the_table_does_not_have_is_named(committed: Path, change: float) -> None:
+def test_a_figure_that_the_table_does_not_have_is_named(project: object, change: float) -> None:
+    shutil.copy(Path(__file__).parents[2] / "params.yaml", "params.yaml")
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["report"]["sla_percentile"] = 50  # the toy experiment's
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    assert list(disagreements()) == []
     path = Path("reports/metrics.json")
     metrics = json.loads(path.read_text())
-    metrics["student_int8"]["accuracy"] = round(metrics["student_int8"]["accuracy"] + change, 4)
+    summary = metrics["summary"]
+    summary["accuracy_retained"] = round(summary["accuracy_retained"] + change, 4)
     path.write_text(json.dumps(metrics))
-    lock = yaml.safe_load(Path("dvc.lock").read_text())
-    for out in lock["stages"]["report"]["outs"]:
-        out["md5"] = digest(Path(out["path"]))
-    Path("dvc.lock").write_text(yaml.safe_dump(lock))
-    (message,) = verify.mismatches()
-    assert message.startswith("student_int8.accuracy is ")
+    (message,) = disagreements()
+    assert message.startswith("summary.accuracy_retained is ")
 
 
-def test_the_command_says_each_mismatch_and_fails(committed: Path) -> None:
-    (committed / "dvc.yaml").touch()
-    Path("reports/metrics.json").unlink()
-    done = subprocess.run(
-        [sys.executable, "-m", "stages.tools.verify"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert done.stderr.splitlines() == [
-        "verify: reports/metrics.json is missing; make it with: dvc repro",
-        "verify: 1 mismatches",
-    ]
+def test_nested_numbers_get_dotted_names() -> None:
+    assert flat({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}

@@ -29,7 +29,6 @@ class Classifier:
 
     logits: Logits
     labels: list[str]  # names of the classes
-    positions: int  # the longest text that the model can read, in tokens
     threads: int  # read back from the engine; 0 is ONNX Runtime's own choice
 
 
@@ -85,7 +84,7 @@ def load_classifier(directory: Path, threads: int | None = None) -> Classifier:
     logits, used = engine.load(directory, threads)
     names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # transformers' own default
     labels = [names[str(number)] for number in range(len(names))]
-    return Classifier(logits, labels, manifest.positions, used)
+    return Classifier(logits, labels, used)
 
 
 def _read_json(file: Path) -> dict:

@@ -122,7 +122,6 @@ def serve(directory: Path, threads: int) -> None:
         {
             "threads": classifier.threads,
             "cores": sorted(os.sched_getaffinity(0)),
-            "positions": classifier.positions,
             "load_ms": round(load_ms, 1),
             "first_call_ms": round(first_call_ms, 2),
         }

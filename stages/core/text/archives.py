@@ -1,11 +1,12 @@
 """Unpacking archives that may be hostile."""
 
 import lzma
+import shutil
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Self
 
@@ -18,7 +19,7 @@ EXTENSIONS = (
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
 )
-SUFFIXES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
+SUFFIXES = (".whl", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 # What the libraries raise over a damaged, an encrypted or a strangely compressed archive.
 DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
@@ -27,7 +28,7 @@ DAMAGE = (
 
 
 def is_archive(path: Path) -> bool:
-    """Tell by its name whether `path` is an archive that `unpack` reads."""
+    """Return whether `unpack` reads a file of that name."""
     return path.name.endswith(SUFFIXES)
 
 
@@ -41,21 +42,36 @@ def unpack(archive: Path, target: Path) -> None:
     """
     try:
         if archive.name.endswith((".whl", ".zip")):
-            with zipfile.ZipFile(archive) as bundle:
-                _check(archive, map(_zip_member, bundle.infolist()))
-                bundle.extractall(target)
-        else:
-            with tarfile.open(archive, tarinfo=_TarMember) as bundle:
-                # One by one, so that a bomb is noticed before all of it is decompressed.
-                _check(archive, map(_tar_member, bundle))
-                bundle.extractall(target, filter="data")
+            _check(archive, _zip_members(archive))
+            shutil.unpack_archive(archive, target, "zip")
+        else:  # compressed or not
+            _check(archive, _tar_members(archive))
+            shutil.unpack_archive(archive, target, "tar", filter="data")
     except DAMAGE as error:
         if is_disk_error(error):
             raise
         raise InputError(f"{archive.name} can't be unpacked ({error}); fetch it again") from error
 
 
-class _TarMember(tarfile.TarInfo):
+Member = tuple[str, bool, int]  # its name, whether it is a plain file or directory, its size
+
+
+def _zip_members(archive: Path) -> Iterator[Member]:
+    with zipfile.ZipFile(archive) as bundle:
+        for member in bundle.infolist():
+            kind = stat.S_IFMT(member.external_attr >> 16)
+            plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
+            yield member.filename, plain, member.file_size
+
+
+def _tar_members(archive: Path) -> Iterator[Member]:
+    # One by one, so that a bomb is noticed before all of it is decompressed.
+    with tarfile.open(archive, tarinfo=_Header) as bundle:
+        for member in bundle:
+            yield member.name, member.isfile() or member.isdir(), member.size
+
+
+class _Header(tarfile.TarInfo):
     """A member's header, or an extension of the next one's, which tarfile reads into memory."""
 
     @classmethod
@@ -72,37 +88,26 @@ class _TarMember(tarfile.TarInfo):
         raise ValueError("a sparse file, whose map may be of any size")
 
 
-Member = tuple[str, bool, int]  # its name, whether it is a plain file or directory, its size
-
-
-def _zip_member(member: zipfile.ZipInfo) -> Member:
-    kind = stat.S_IFMT(member.external_attr >> 16)
-    return member.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR), member.file_size
-
-
-def _tar_member(member: tarfile.TarInfo) -> Member:
-    return member.name, member.isfile() or member.isdir(), member.size
-
-
-def _check(archive: Path, members: Iterable[Member]) -> None:
+def _check(archive: Path, members: Iterator[Member]) -> None:
     files: set[PurePosixPath] = set()
     total = 0
     for name, plain, size in members:
         path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name:
-            raise InputError(f"{archive.name} holds {name!r}, a path out of its directory; refused")
-        if not plain:
-            raise InputError(f"{archive.name} holds {name!r}, a link or a device file; refused")
-        if size < 0:
-            raise InputError(f"{archive.name} holds {name!r} of {size} bytes; refused")
-        if path in files:
-            raise InputError(f"{archive.name} holds {name!r} twice; refused")
-        files.add(path)
         total += size
-        if total > MAX_UNPACKED_BYTES:
+        faults = {
+            "a path out of its directory": (
+                path.is_absolute() or ".." in path.parts or "\\" in name
+            ),
+            "a link or a device file": not plain,
+            f"a size of {size} bytes": size < 0,
+            "that name twice": path in files,
+        }
+        if fault := next((text for text, found in faults.items() if found), None):
+            raise InputError(f"{archive.name} holds {name!r}, {fault}; refused")
+        files.add(path)
+        if total > MAX_UNPACKED_BYTES or len(files) > MAX_MEMBERS:
             raise InputError(
-                f"{archive.name} would unpack to {total / 2**30:.1f} GiB or more, over the limit "
-                f"of {MAX_UNPACKED_BYTES / 2**30:.0f} GiB; refused"
+                f"{archive.name} would unpack to {len(files)} members, {total / 2**30:.1f} GiB or "
+                f"more, over the limit of {MAX_MEMBERS} and {MAX_UNPACKED_BYTES / 2**30:.0f} GiB; "
+                "refused"
             )
-        if len(files) > MAX_MEMBERS:
-            raise InputError(f"{archive.name} holds more than {MAX_MEMBERS} members; refused")

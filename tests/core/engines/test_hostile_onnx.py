@@ -1,4 +1,4 @@
-"""What ONNX files may read: `open_session` and `quantize` on files that name other files."""
+"""What ONNX files may read: opening and quantizing files that name other files."""
 
 import os
 from collections.abc import Callable
@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from stages.core.engines.classifier import open_session
+from stages.core.engines.onnxruntime import open_session
+from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.errors import InputError
-from stages.core.launch.paths import variant_directory
 
 SECRET = np.arange(64, dtype=np.float32).reshape(8, 8)
 
@@ -33,8 +33,9 @@ def make_model(file: Path, location: str, offset: str = "0", length: str = "256"
 @pytest.fixture
 def model(empty: Callable, tmp_path: Path) -> Path:
     """Return where the teacher's ONNX file belongs, with weights beside it and outside."""
-    directory = variant_directory("teacher_onnx")
+    directory = Variant("teacher", "onnx").directory
     directory.mkdir(parents=True)
+    Manifest("onnxruntime", "ONNX", 64).write(directory)
     for path in (tmp_path / "secret.bin", directory.parent / "secret.bin", directory / "w.bin"):
         path.write_bytes(SECRET.tobytes())
     (directory / "link.bin").symlink_to(tmp_path / "secret.bin")
@@ -64,8 +65,8 @@ def test_weights_anywhere_else_are_refused(
     with pytest.raises(
         InputError, match=r"model.onnx is damaged .*; remove .*, then run dvc repro"
     ):
-        empty("quantize", "quantize.model=teacher")
-    assert not variant_directory("teacher_int8").exists()
+        empty("quantize", "run.model=teacher", "run.form=int8")
+    assert not Variant("teacher", "int8").directory.exists()
 
 
 @pytest.mark.parametrize(
@@ -79,22 +80,22 @@ def test_weights_at_no_place_are_one_message(
     with pytest.raises(InputError, match=r"is damaged"):
         open_session(model, 1)
     with pytest.raises(InputError, match=r"is damaged"):
-        empty("quantize", "quantize.model=teacher")
+        empty("quantize", "run.model=teacher", "run.form=int8")
 
 
 @pytest.mark.parametrize("content", [b"\xff" * 100, b"no model at all"])
 def test_a_damaged_model_is_one_message(model: Path, empty: Callable, content: bytes) -> None:
     model.write_bytes(content)
     with pytest.raises(InputError, match=r"model.onnx is damaged"):
-        empty("quantize", "quantize.model=teacher")
+        empty("quantize", "run.model=teacher", "run.form=int8")
 
 
 def test_what_is_quantized_holds_its_weights_itself(model: Path, empty: Callable) -> None:
     make_model(model, "w.bin")
     for name in ("link.bin", "up", "pipe"):
         (model.parent / name).unlink()
-    empty("quantize", "quantize.model=teacher")
-    quantized = variant_directory("teacher_int8") / "model.onnx"
+    empty("quantize", "run.model=teacher", "run.form=int8")
+    quantized = Variant("teacher", "int8").directory / "model.onnx"
     tensors = onnx.load(quantized, load_external_data=False).graph.initializer
     assert tensors
     assert not any(tensor.external_data for tensor in tensors)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.measuring.conditions import Clocks, commit, conditions
+from stages.core.measuring.conditions import TICKS, Clocks, commit, conditions, our_cores
 
 BEFORE = Clocks(available=100, busy=50, stolen=0, ours=10, throttled=0)
 
@@ -27,6 +27,17 @@ def test_the_clocks_go_on_and_know_ours_from_others() -> None:
     assert 0.2 <= round(after.ours - before.ours, 2) < 1
     assert after.available > before.available
     assert set(conditions(before, after)) >= {"others_share", "governor", "cpu_quota"}
+
+
+STAT = "cpu  9 9\n" + "".join(f"cpu{core} {core * TICKS}{' 0' * 9}\n" for core in (0, 2, 3))
+
+
+def test_cores_are_known_by_id_where_one_is_offline() -> None:
+    assert [times[0] for times in our_cores(STAT, {2, 3})] == [2, 3]
+
+
+def test_all_cores_listed_are_ours_where_a_container_numbers_them_anew() -> None:
+    assert [times[0] for times in our_cores(STAT, {4, 5})] == [0, 2, 3]
 
 
 def test_the_commit_is_marked_when_code_or_settings_changed(

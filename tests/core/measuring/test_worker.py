@@ -1,11 +1,14 @@
+import signal
 import threading
 from collections.abc import Callable
 
 import pytest
 
+from stages.core.engines.variant import Variant
 from stages.core.launch.errors import InputError
 from stages.core.measuring.worker import Worker, rest, timed
 
+INT8 = Variant("student", "int8").directory
 REQUEST = {
     "batches": [["good film"], ["a very bad plot", "a"]],
     "tokens": 0,
@@ -16,7 +19,7 @@ REQUEST = {
 
 
 def test_a_turn_goes_on_until_its_time_is_over(project: Callable) -> None:
-    with Worker("student", "student_int8", 1) as worker:
+    with Worker("student int8", INT8, 1) as worker:
         once = worker.ask(REQUEST)
         longer = worker.ask(REQUEST | {"seconds": 0.05, "quantity": "model"})
     assert len(once["ms"]) == 2
@@ -30,29 +33,40 @@ def test_texts_are_cut_where_the_request_says_and_else_where_the_model_does(
     project: Callable,
 ) -> None:
     long = {"batches": [["good " * 60]]}
-    with Worker("teacher", "teacher_onnx", 1) as worker:
+    with Worker("teacher onnx", Variant("teacher", "onnx").directory, 1) as worker:
         assert worker.ask(REQUEST | long | {"tokens": 8})["tokens"] == 8
         assert worker.ask(REQUEST | long)["tokens"] == 32
 
 
 def test_what_could_not_be_loaded_is_named(empty: Callable, capfd: pytest.CaptureFixture) -> None:
-    with pytest.raises(InputError, match="serves student died"):
-        Worker("student", "student_int8", 1)
+    with pytest.raises(InputError, match="serves student int8 failed; look above for its error"):
+        Worker("student int8", INT8, 1)
     errors = capfd.readouterr().err
     assert "worker: no model in data/models/student/int8" in errors
     assert "Traceback" not in errors
 
 
 def test_a_worker_that_dies_between_two_requests_is_named(project: Callable) -> None:
-    with Worker("student", "student_int8", 1) as worker:
+    with Worker("student int8", INT8, 1) as worker:
         worker.process.kill()
         worker.process.wait()
-        with pytest.raises(InputError, match="serves student died"):
+        with pytest.raises(InputError, match="serves student int8 was killed by SIGKILL; free"):
             worker.ask(REQUEST)
 
 
+def test_a_worker_that_hangs_is_named_within_a_bound(
+    project: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Worker("student int8", INT8, 1) as worker:
+        worker.process.send_signal(signal.SIGSTOP)
+        monkeypatch.setattr("stages.core.measuring.worker.ANSWER_SECONDS", 0.2)
+        with pytest.raises(InputError, match=r"serves student int8 gave no answer in 0\.2 s"):
+            worker.ask(REQUEST)
+        assert worker.process.wait(timeout=10) == -signal.SIGKILL
+
+
 def test_a_worker_ends_when_nobody_can_ask_any_more(project: Callable) -> None:
-    with Worker("student", "student_int8", 1) as worker:
+    with Worker("student int8", INT8, 1) as worker:
         assert worker.process.stdin
         worker.process.stdin.close()
         assert worker.process.wait(timeout=10) == 0
@@ -76,7 +90,7 @@ def test_threads_that_never_rest_are_an_error() -> None:
     thread = threading.Thread(target=spin)
     thread.start()
     try:
-        with pytest.raises(InputError, match="threads are busy 2 s after the last call"):
+        with pytest.raises(InputError, match="threads are still busy 2 s after the last call"):
             rest()
     finally:
         end.set()

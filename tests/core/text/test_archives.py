@@ -96,7 +96,7 @@ def tar_of(path: Path, *members: tarfile.TarInfo) -> Path:
 def test_refuses_a_tar_that_declares_too_much(tmp_path: Path) -> None:
     member = tarfile.TarInfo("large.txt")
     member.size = 2**40
-    with pytest.raises(InputError, match=r"would unpack to 1024\.0 GiB or more"):
+    with pytest.raises(InputError, match=r"1024\.0 GiB or more, over the limit"):
         unpack(tar_of(tmp_path / "bomb.tar", member), tmp_path / "out")
 
 
@@ -169,7 +169,7 @@ def test_refuses_too_many_members(
         with zipfile.ZipFile(archive, "w") as bundle:
             for name in names:
                 bundle.writestr(name, "")
-    with pytest.raises(InputError, match="holds more than 10 members; refused"):
+    with pytest.raises(InputError, match="would unpack to 11 members"):
         unpack(archive, tmp_path / "out")
 
 

@@ -1,0 +1,150 @@
+"""Run the experiment for several values of a setting, and compare the results.
+
+    python -m stages.tools.sweep seed 13 14 15 -- data=local data.source.path=reviews.csv
+
+What follows `--` are settings of every run. Each run is a DVC experiment in a copy of the
+workspace; what was made before comes from the cache.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import dvc.api
+import pandas as pd
+import yaml
+
+from stages.core.launch.atomic import atomic_directory, write_text
+from stages.core.launch.errors import InputError
+from stages.core.launch.paths import REPORTS, check_root
+from stages.core.measuring.conditions import commit
+from stages.core.reporting.figures import accuracy_by_value
+from stages.core.reporting.results import BASELINE, fastest_student
+from stages.core.reporting.tables import (
+    PARAMETERS,
+    SIZE,
+    VARIANT,
+    Column,
+    markdown,
+    render,
+)
+from stages.tools.params import write_params
+
+EACH = (
+    Column("Value", "value"),
+    VARIANT,
+    PARAMETERS,
+    SIZE,
+    Column("Validation accuracy", "validation_accuracy", "{:.1%}"),
+    Column("Test accuracy", "accuracy", "{:.1%}", interval=True),
+    Column("Retained", "accuracy_retained", "{:.1%}"),
+    Column("Mean ms", "test_label_mean_ms", "{:.2f}"),
+    Column("× PyTorch", "test_label_speedup", "{:.1f}", interval=True),
+)
+
+
+def run(setting: str, values: list[str], overrides: list[str]) -> Path:
+    """Write reports/sweeps/<setting>: a table of every run's results, a page and a chart.
+
+    Args:
+        setting: its key, such as `student.n_layers`.
+        values: two or more different ones.
+        overrides: of other settings, for every run.
+
+    Raises:
+        InputError: there are fewer than two values, or an experiment fails.
+    """
+    if len(set(values)) < 2 or len(set(values)) < len(values):
+        raise InputError(f"{setting} = {values}: name two or more different values")
+    tables = []
+    for value in values:
+        name = f"{setting}-{value}".replace(".", "-")
+        experiment(name, [*overrides, f"{setting}={value}"])
+        with dvc.api.open(str(REPORTS / "results.csv"), rev=name) as file:
+            tables.append(pd.read_csv(file).assign(value=value))
+    table = pd.concat(tables, ignore_index=True)
+    target = REPORTS / "sweeps" / setting
+    with atomic_directory(target) as directory:
+        table.to_csv(directory / "results.csv", index=False)
+        accuracy_by_value(table, setting).save(directory / "accuracy_latency.svg")
+        write_text(directory / "README.md", page(setting, table, overrides))
+    return target
+
+
+def experiment(name: str, overrides: list[str]) -> None:
+    """Run an experiment in a copy of the workspace, in place of one of that name."""
+    if name in _dvc("exp", "list", "--name-only", stdout=subprocess.PIPE).split():
+        _dvc("exp", "remove", "--quiet", name)
+    own = (f"--copy-paths={path}" for path in untracked_sources(overrides))
+    _dvc("exp", "run", "--temp", "--name", name, *own, *(f"-S={each}" for each in overrides))
+
+
+def untracked_sources(overrides: list[str]) -> list[str]:
+    """Return the local sources that git doesn't track, which a copy of the workspace lacks."""
+    with tempfile.TemporaryDirectory() as scratch:
+        composed = Path(scratch) / "params.yaml"
+        write_params(composed, overrides)
+        settings = yaml.safe_load(composed.read_text())
+    sources = [settings[group]["source"].get("path", "") for group in ("model", "data")]
+    return [
+        path
+        for path in sources
+        if path and not Path(path).is_absolute() and not _printed("git", "ls-files", "--", path)
+    ]
+
+
+def _dvc(*arguments: str, stdout: int | None = None) -> str:
+    return _printed(sys.executable, "-m", "dvc", *arguments, stdout=stdout)
+
+
+def _printed(*command: str, stdout: int | None = subprocess.PIPE) -> str:
+    done = subprocess.run(command, stdout=stdout, text=True, check=False)
+    if done.returncode:
+        raise InputError(f"{' '.join(command)} failed; its error is above")
+    return done.stdout or ""
+
+
+def page(setting: str, table: pd.DataFrame, overrides: list[str]) -> str:
+    """Return the sweep's page (columns of results.csv, and value)."""
+    runs = [run.set_index("variant") for _, run in table.groupby("value", sort=False)]
+    students = pd.concat([run.loc[[fastest_student(run)]] for run in runs])
+    teachers = table.loc[table["variant"] == BASELINE, "accuracy"]
+    command = " ".join(
+        [setting, *table["value"].unique(), *(["--", *overrides] if overrides else [])]
+    )
+    return f"""# {setting}
+
+The fastest student of each run, all else being equal. × is how many times faster it is than the
+teacher in PyTorch, timed in the same run, from text to label of test sentences. Intervals are of
+95 %. The teacher's test accuracy is {spread(teachers)}. Commit {commit()}; the command:
+`python -m stages.tools.sweep {command}`. Every variant is in [results.csv](results.csv).
+
+{markdown(render(students, EACH))}
+
+Over these runs: test accuracy {spread(students["accuracy"])}, retained
+{spread(students["accuracy_retained"])}.
+
+![Accuracy against latency](accuracy_latency.svg)
+"""
+
+
+def spread(values: pd.Series) -> str:
+    """Return shares as mean ± standard deviation (range)."""
+    if values.nunique() == 1:
+        return f"{values.iloc[0]:.1%}"
+    low, high = values.min(), values.max()
+    return f"{values.mean():.1%} ± {values.std():.1%} ({low:.1%}–{high:.1%})"
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    check_root()
+    if end < 2:
+        raise InputError("name a setting and its values: sweep seed 13 14 15 -- data=local …")
+    print(f"sweep: {run(arguments[0], arguments[1:end], arguments[end + 1 :])}/README.md")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,243 @@
+"""Files as people and attackers write them: read as they are, or refused with the cause."""
+
+import csv
+import io
+import json
+import tempfile
+from collections.abc import Callable
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.core.launch.errors import InputError
+from stages.core.text.tables import is_table, read_table, strings
+
+FORMATS = ("csv", "tsv", "jsonl", "parquet")
+LINES = ("csv", "tsv", "jsonl")
+Rows = list[tuple[Any, Any]]
+ROWS: Rows = [("café", "yes"), ("bar", "no")]
+
+
+def written(rows: Rows, suffix: str) -> bytes:
+    """Return rows of text and label as a file."""
+    table = pd.DataFrame(rows, columns=["text", "label"], dtype=object)
+    match suffix:
+        case "csv":
+            out = io.StringIO()
+            csv.writer(out).writerows([table.columns, *rows])
+            return out.getvalue().encode()
+        case "tsv":
+            return "".join(f"{a}\t{b}\n" for a, b in [table.columns, *rows]).encode()
+        case "jsonl":
+            lines = [{"text": a, "label": b} for a, b in rows]
+            return "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines).encode()
+        case _:
+            return table.to_parquet()
+
+
+Read = Callable[..., Rows]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Return what writes bytes to a file and reads them as rows of text and label."""
+
+    def rows(content: bytes, suffix: str, columns: list[str] | None = None) -> Rows:
+        file = tmp_path / f"a.{suffix}"
+        file.write_bytes(content)
+        table = read_table(file, columns)
+        both = [strings(table, name, "a", f"data.{name}") for name in ("text", "label")]
+        return list(zip(*both, strict=True))
+
+    return rows
+
+
+def refuses(read: Read, reason: str, content: bytes, suffix: str) -> None:
+    with pytest.raises(InputError, match=reason) as caught:
+        read(content, suffix)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    text=st.text(st.characters(codec="utf-8", exclude_characters="\0")),
+    suffix=st.sampled_from(["csv", "jsonl", "parquet"]),
+)
+def test_any_text_comes_back_as_it_was(text: str, suffix: str) -> None:
+    file = Path(tempfile.gettempdir(), f"pytest-text.{suffix}")
+    file.write_bytes(written([(text, "yes"), ("other", "no")], suffix))
+    assert strings(read_table(file, None), "text", "a", "data.text").tolist() == [text, "other"]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize(
+    "text", ["NA", "null", "007", "3.14", '"', "say \"no\" 'now'", r"a\nb\\", "x" * 200_000, "=a()"]
+)
+def test_nothing_is_taken_for_something_else(read: Read, text: str, suffix: str) -> None:
+    assert read(written([(text, text), ("b", "no")], suffix), suffix)[0] == (text, text)
+
+
+@pytest.mark.parametrize("suffix", LINES)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: b"\xef\xbb\xbf" + content,
+        lambda content: content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"),
+        lambda content: content.replace(b"\r\n", b"\n").replace(b"\n", b"\r"),
+        lambda content: content.rstrip(),
+        lambda content: content.replace(b"\n", b"\n\n"),
+    ],
+    ids=["BOM", "CRLF", "CR", "no last line end", "blank lines"],
+)
+def test_line_ends_and_marks_change_nothing(
+    read: Read, change: Callable[[bytes], bytes], suffix: str
+) -> None:
+    assert read(change(written(ROWS, suffix)), suffix) == ROWS
+
+
+def test_suffixes_may_be_in_capitals_and_txt_is_a_tsv(read: Read, tmp_path: Path) -> None:
+    for suffix in FORMATS:
+        assert read(written(ROWS, suffix), suffix.upper()) == ROWS
+        assert is_table(tmp_path / f"a.{suffix.upper()}")
+    assert read(written(ROWS, "tsv"), "txt") == ROWS
+    assert not is_table(tmp_path)
+
+
+def test_a_tsv_has_no_quotes_and_its_columns_may_be_given(read: Read) -> None:
+    content = b'1\tsay "no\n2\tmore" of it\n'
+    assert read(content, "txt", ["label", "text"]) == [('say "no', "1"), ('more" of it', "2")]
+
+
+NUL = "holds NUL bytes, as UTF-16 does; convert it to UTF-8"
+NO_UTF8 = "is not in UTF-8 .*; convert it"
+NO_OBJECT = "can't be read as .jsonl .row 1 is no object"
+EMPTY = "holds no rows; remove it or fill it"
+
+
+@pytest.mark.parametrize("suffix", LINES)
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-16-le", "utf-32"])
+def test_other_encodings_are_refused(read: Read, encoding: str, suffix: str) -> None:
+    content = written(ROWS, suffix).decode().encode(encoding)
+    refuses(read, f"{NUL}|{NO_UTF8}" if "utf" in encoding else NO_UTF8, content, suffix)
+
+
+CSV, TSV, JSONL, PARQUET = (written(ROWS, suffix) for suffix in FORMATS)
+BAD: list[tuple[str, bytes, str]] = [
+    *((suffix, b"", EMPTY) for suffix in LINES),
+    *((suffix, b"\n\n\r\n", EMPTY) for suffix in LINES),
+    ("csv", b"text,label\n", EMPTY),
+    ("parquet", pd.DataFrame({"text": [], "label": []}).to_parquet(), EMPTY),
+    ("parquet", pd.DataFrame().to_parquet(), EMPTY),
+    ("parquet", b"", "can't be read as .parquet"),
+    ("csv", CSV + b"caf\xe9,yes\n", NO_UTF8),
+    ("csv", CSV + b"\xed\xa0\x80,yes\n", NO_UTF8),
+    ("jsonl", JSONL + b'{"text": "\\udc00 a", "label": "yes"}\n', "can't be read"),
+    ("csv", CSV + b"a,b,c\n", "row 3 has 3 fields, not 2"),
+    ("csv", CSV + b"a\n", "row 3 has 1 fields, not 2"),
+    ("tsv", TSV + b"a\tb\tc\n", "row 3 has 3 fields, not 2"),
+    ("csv", CSV + b"\x1a", "row 3 has 1 fields, not 2"),
+    ("csv", CSV + b'"a,yes\n', "unexpected end of data"),
+    ("csv", CSV + b'"a" b,yes\n', "expected after"),
+    ("csv", b"# mine\n" + CSV, "fields, not 1"),
+    ("csv", CSV.replace(b",", b";"), "'text', but text;label; set data.text"),
+    ("csv", TSV, "has not one column 'text'"),
+    ("tsv", CSV, "has not one column 'text'"),
+    ("csv", CSV.replace(b"text,", b"Text,"), "'text', but Text, label"),
+    ("csv", CSV.replace(b",label", b", label"), "has not one column 'label'"),
+    ("csv", b"text,text,label\na,b,c\n", "one column 'text', but text, text"),
+    ("csv", CSV.split(b"\n", 1)[1], "has not one column 'text', but café, yes"),
+    ("csv", b"\x1f\x8b\x08\x00" + b"\x01" * 20, NUL),
+    ("csv", b"PK\x03\x04\xff\xfe", NO_UTF8),
+    ("csv", PARQUET, f"{NUL}|{NO_UTF8}"),
+    ("jsonl", PARQUET, f"{NO_UTF8}|can't be read"),
+    ("jsonl", CSV, "can't be read as .jsonl"),
+    ("parquet", CSV, "can't be read as .parquet"),
+    ("parquet", PARQUET[:-20], "can't be read as .parquet"),
+    ("parquet", PARQUET[20:], "can't be read as .parquet"),
+    ("parquet", b"PAR1PAR1", "can't be read as .parquet"),
+    ("jsonl", b'[{"text": "a", "label": 1}]', NO_OBJECT),
+    *(("jsonl", line, NO_OBJECT) for line in (b"[1, 2]\n", b"1\n", b'"a"\n', b"null\n")),
+    ("jsonl", JSONL + b"null", "row 3 is no object"),
+    ("jsonl", JSONL + b'{"text":"a","label":' + b"9" * 5000 + b"}", "can't be read"),
+    ("jsonl", JSONL[:-5], "can't be read as .jsonl"),
+    ("jsonl", JSONL.replace(b"}\n{", b"}{", 1), "can't be read as .jsonl"),
+    ("jsonl", b"[" * 100_000, "can't be read as .jsonl"),
+    ("jsonl", b'{"text":' * 100_000, "can't be read as .jsonl"),
+]
+
+
+@pytest.mark.parametrize(("suffix", "content", "reason"), BAD, ids=range(len(BAD)))
+def test_what_is_no_table_is_refused(read: Read, suffix: str, content: bytes, reason: str) -> None:
+    refuses(read, reason, content, suffix)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "rows"),
+    [
+        ("csv", CSV + b'"a ""b"", c","yes"\n', [*ROWS, ('a "b", c', "yes")]),
+        ("csv", CSV.replace(b"\r\n", b",7\r\n").replace(b"label,7", b"label,n"), ROWS),
+        ("csv", CSV.replace(b"\r\n", b",\r\n"), ROWS),
+        ("jsonl", JSONL + b'{"text":"a","text":"b","label":"yes"}\n', [*ROWS, ("b", "yes")]),
+        ("jsonl", JSONL + b'{"text":"a b"}\n', [*ROWS, ("a b", "")]),
+        ("jsonl", JSONL + b'{"text":"a","label":"no","b":[1]}\n', [*ROWS, ("a", "no")]),
+        ("parquet", PARQUET.replace(b"index_columns", b"index_colunms"), ROWS),
+    ],
+    ids=["quotes", "column more", "nameless column", "key twice", "key less", "key more", "pandas"],
+)
+def test_odd_tables_are_read(read: Read, suffix: str, content: bytes, rows: Rows) -> None:
+    assert read(content, suffix) == rows
+
+
+NEITHER = "column 'label' of a holds neither texts nor numbers, the first is a"
+VALUES: list[tuple[list[Any], list[str] | str, str]] = [
+    ([0, 1], ["0", "1"], "jsonl parquet"),
+    ([0.0, 1.0], ["0", "1"], "jsonl parquet"),
+    ([0.5, 1.25], ["0.5", "1.25"], "jsonl parquet"),
+    ([2**60, 2**60 + 1, None], [str(2**60), str(2**60 + 1), ""], "jsonl parquet"),
+    ([1.0, 2.0, None], ["1", "2", ""], "jsonl parquet"),
+    ([False, True, None], ["False", "True", ""], "jsonl parquet"),
+    (["no", "yes", None], ["no", "yes", ""], "jsonl parquet"),
+    ([1.0, float("inf")], ["1.0", "inf"], "jsonl parquet"),
+    ([[0], [1]], f"{NEITHER} (list|ndarray)", "jsonl parquet"),
+    ([{"a": 0}, {"a": 1}], f"{NEITHER} dict", "jsonl parquet"),
+    (["1", 1, True, 10**30], ["1", "1", "True", str(10**30)], "jsonl"),
+    ([b"no", b"yes"], f"{NEITHER} bytes", "parquet"),
+    ([datetime(2020, 1, 1), datetime(2021, 1, 1)], f"{NEITHER} Timestamp", "parquet"),
+    ([date(2020, 1, 1), date(2021, 1, 1)], f"{NEITHER} date", "parquet"),
+    ([Decimal("1.50"), Decimal("2.00")], ["1.50", "2.00"], "parquet"),
+]
+
+
+@pytest.mark.parametrize(("values", "expected", "formats"), VALUES, ids=range(len(VALUES)))
+def test_values_of_a_type(
+    read: Read, values: list[Any], expected: list[str] | str, formats: str
+) -> None:
+    for suffix in formats.split():
+        content = written([(f"text {i}", value) for i, value in enumerate(values)], suffix)
+        if isinstance(expected, str):
+            refuses(read, expected, content, suffix)
+        else:
+            assert [label for _, label in read(content, suffix)] == expected
+
+
+def test_a_parquet_file_that_unpacks_to_too_much_is_refused(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bomb = pd.DataFrame({"text": ["x" * 100_000] * 2_000}).to_parquet()
+    assert len(bomb) < 100_000
+    monkeypatch.setattr("stages.core.text.tables.MAX_PARQUET_BYTES", 2**25)
+    pool, usual = pa.proxy_memory_pool(pa.system_memory_pool()), pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        refuses(read, "it unpacks to more than", bomb, "parquet")
+    finally:
+        pa.set_memory_pool(usual)
+    assert pool.max_memory() < 2**26  # of 200 MB
