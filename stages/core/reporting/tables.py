@@ -32,7 +32,11 @@ class Column:
     def cells(self, data: pd.DataFrame) -> list[str]:
         """Return its cells; those of missing values are empty."""
         if self.interval:
-            return interval(data, str(self.source), self.format).tolist()
+            names = [f"{self.source}{end}" for end in ("", "_low", "_high")]
+            return [
+                "{} ({}–{})".format(*map(self.format.format, row))
+                for row in data[names].itertuples(index=False)
+            ]
         values = data[self.source] if isinstance(self.source, str) else self.source(data)
         values = values if self.unit == 1 else values / self.unit
         return ["" if pd.isna(value) else self.format.format(value) for value in values]
@@ -54,12 +58,6 @@ def markdown(rows: pd.DataFrame) -> str:
 def literal(text: str) -> str:
     """Return Markdown that shows a text as it is."""
     return re.sub(r"([\\`*_{}\[\]<>|&~$])", r"\\\1", printable(text))
-
-
-def interval(table: pd.DataFrame, name: str, form: str) -> pd.Series:
-    """Return an estimate and its interval as text."""
-    ends = [table[f"{name}{end}"].map(form.format) for end in ("", "_low", "_high")]
-    return ends[0] + " (" + ends[1] + "–" + ends[2] + ")"
 
 
 def _titles(table: pd.DataFrame) -> pd.Series:
