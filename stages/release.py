@@ -60,13 +60,7 @@ def run(config: Config) -> str:
 
 
 def card(config: Config, variant: Variant, table: pd.DataFrame) -> str:
-    """Return a model card (https://huggingface.co/docs/hub/model-cards).
-
-    Args:
-        config: names the encoder, the texts and their licences.
-        variant: the one released.
-        table: results.csv.
-    """
+    """Return a model card (https://huggingface.co/docs/hub/model-cards) from results.csv."""
     row, manifest = table.loc[variant.name], Manifest.read(variant.directory)
     engine, chosen = load_engine(manifest.engine), recommended(table)
     max_length = load_tokenizer(variant.directory).truncation["max_length"]

@@ -122,12 +122,8 @@ def write(found: Findings, answered: pd.DataFrame, sla_ms: float) -> None:
 def metrics(table: pd.DataFrame, percentile: int) -> dict[str, dict[str, float]]:
     """Return the metrics for `dvc metrics`: a summary of the headline, then one object a variant.
 
-    Few and rounded, so that a diff shows what a change did: latencies, which drift with the
+    Few and rounded, so that a diff shows the effect of a change: latencies, which drift with the
     machine, to two digits. Accuracies are metrics of the stage evaluate.
-
-    Args:
-        table: results.csv, by variant.
-        percentile: of the latency.
     """
     best = table.loc[results.headliner(table)]
     reduction, kept = 1 - 1 / best[HEADLINE_SPEED], best["accuracy_retained"]

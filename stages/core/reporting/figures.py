@@ -35,13 +35,7 @@ TOOLTIPS = {  # by column: its name, with the unit, and its format
 
 
 def accuracy_latency(table: pd.DataFrame, percentile: int, sla_ms: float) -> alt.LayerChart:
-    """Return accuracy against latency: every variant a point with its interval, the SLA a line.
-
-    Args:
-        table: results.csv, by variant.
-        percentile: of the latency.
-        sla_ms: where the line is.
-    """
+    """Return accuracy against a percentile of the latency (columns of results.csv)."""
     columns = ["recommended", "accuracy", "accuracy_low", "accuracy_high", "size_mb"]
     data = named(table[columns].assign(ms=table[SLA_LATENCY.format(percentile)]).reset_index())
     x = alt.X("ms:Q", title=f"p{percentile} latency from text to label, ms (log)")
@@ -63,10 +57,8 @@ def accuracy_latency(table: pd.DataFrame, percentile: int, sla_ms: float) -> alt
 def accuracy_by_value(table: pd.DataFrame, setting: str) -> alt.LayerChart:
     """Return accuracy against latency of the students of a sweep, a line a form.
 
-    Args:
-        table: a row a value and variant; columns value, variant, validation_accuracy (a value is
-            chosen by it) and test_label_speedup.
-        setting: the key that was swept.
+    Columns of the table: value, variant, validation_accuracy (the value is selected by it) and
+    test_label_speedup; `setting` is the key that was swept.
     """
     data = named(table[table["variant"].str.startswith("student")])
     x = alt.X("share:Q", title="latency, share of the teacher's in PyTorch (log)")
@@ -103,12 +95,7 @@ def throughput_by_batch(sweep: pd.DataFrame) -> alt.FacetChart:
 
 
 def distributions(samples: pd.DataFrame, sla_ms: float) -> alt.LayerChart:
-    """Return the share of calls that each variant answers within a time.
-
-    Args:
-        samples: columns variant, round and ms.
-        sla_ms: where the line is.
-    """
+    """Return the share of calls answered within a time (columns variant, round and ms)."""
     shares = np.arange(201) / 200
     data = pd.concat(
         pd.DataFrame({"variant": variant, "answered": shares, "ms": quantiles(calls, shares)})
@@ -135,11 +122,7 @@ def learning_curves(curves: pd.DataFrame) -> alt.LayerChart:
 
 
 def time_by_kind(profile: pd.DataFrame) -> alt.Chart:
-    """Return the share of each kind of operator in a call's time, a bar a variant.
-
-    Args:
-        profile: columns variant, kind and ms; the kinds in the order of the parts.
-    """
+    """Return the share of each kind of operator in a call's time (columns variant, kind, ms)."""
     kinds = profile["kind"].unique().tolist()
     data = profile.groupby(["variant", "kind"], sort=False, as_index=False)["ms"].sum()
     data["order"] = data["kind"].map(kinds.index)

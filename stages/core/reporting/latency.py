@@ -38,9 +38,7 @@ class Estimate:
 def summarise(samples: pd.DataFrame, count: int) -> dict[str, float]:
     """Return the mean, the median, and those of p95 and p99 that `count` samples support.
 
-    Args:
-        samples: columns round and ms; every round has the same weight.
-        count: the fewest samples of any variant compared.
+    Every round has the same weight in the samples (columns round and ms).
     """
     tails = [tail for tail in (95, 99) if count * (100 - tail) >= 100 * TAIL_SAMPLES]
     percentiles = np.array([50, *tails])
@@ -65,22 +63,16 @@ def speedup(samples: pd.DataFrame, variant: str, baseline: str) -> Estimate:
 
     Paired by round: the ratio of the two median latencies of each round cancels what slows the
     whole round down; the median of these ratios ignores rounds in which only one was disturbed.
-
-    Args:
-        samples: of one workload and quantity; columns variant, round, ms.
-        variant: the variant to rate.
-        baseline: the variant to compare it with.
+    The samples (columns variant, round, ms) are of one workload and quantity.
     """
     medians = samples.groupby(["round", "variant"], observed=True)["ms"].median().unstack()
     return bootstrapped(np.median, (medians[baseline] / medians[variant]).to_numpy(float))
 
 
 def bootstrapped(statistic: Callable[..., Any], *samples: np.ndarray) -> Estimate:
-    """Return a statistic of paired samples with its bootstrap interval.
+    """Return a statistic of paired samples, each of shape (observations,), with its interval.
 
-    Args:
-        statistic: a function of the samples, each of shape (…, observations), and an axis.
-        samples: each of shape (observations,).
+    The bootstrap calls `statistic` with samples of shape (…, observations) and an axis.
     """
     interval = bootstrap(
         samples,

@@ -10,17 +10,8 @@ from jinja2 import Environment, StrictUndefined
 
 from stages.core.engines.variant import Variant
 from stages.core.launch.settings import BenchmarkConfig
-from stages.core.reporting import tables
+from stages.core.reporting import results, tables
 from stages.core.reporting.latency import Estimate
-from stages.core.reporting.results import (
-    BASELINE,
-    HEADLINE_SPEED,
-    MEASURES,
-    SPEED,
-    bottleneck,
-    headliner,
-    recommended,
-)
 
 TEMPLATE = Path(__file__).parent / "templates" / "results.md.jinja"
 CONTROL_BOUND = 0.03  # largest deviation of the control from its twin without a warning
@@ -58,18 +49,16 @@ def page(found: Findings) -> str:
         "literal": tables.literal,
         "title": lambda name: Variant.named(name).title,
     }
-    slowdowns = found.profile.groupby("variant")["slowdown"].first()
     return environment.from_string(TEMPLATE.read_text()).render(
         vars(found),
         tables=tables,
-        ranked=found.table.sort_values(SPEED, ascending=False, kind="stable"),
+        ranked=found.table.sort_values(results.SPEED, ascending=False, kind="stable"),
         warnings=list(warnings(found)),
         headline=headline(found.table),
-        baseline=BASELINE,
-        test_texts=found.table.loc[BASELINE, "test_texts"],
-        bottlenecks={
-            bottleneck(found.profile, name): slowdowns[name] for name in found.table.index
-        },
+        baseline=results.BASELINE,
+        test_texts=found.table.loc[results.BASELINE, "test_texts"],
+        bottleneck=results.bottleneck,
+        slowdowns=found.profile.groupby("variant")["slowdown"].first(),
     )
 
 
@@ -79,20 +68,17 @@ def warnings(found: Findings) -> Iterator[str]:
         if abs(estimate.value - 1) > CONTROL_BOUND:
             yield (
                 f"the control differs from its twin by {estimate.value - 1:+.1%} on the "
-                f"{MEASURES[measure]}, more than {CONTROL_BOUND:.0%}"
+                f"{results.MEASURES[measure]}, more than {CONTROL_BOUND:.0%}"
             )
-    name, conditions = headliner(found.table), found.conditions
-    speed = Estimate.of(found.table.loc[name], HEADLINE_SPEED)
+    name, conditions = results.headliner(found.table), found.conditions
+    speed = Estimate.of(found.table.loc[name], results.HEADLINE_SPEED)
     if speed.high / speed.low > 1 + PACE_BOUND:
         yield (
             f"{Variant.named(name).title} is {speed.low:.1f} to {speed.high:.1f} times faster than "
             f"the teacher in PyTorch: one of the two changed its pace during the run"
         )
-    others = {
-        "benchmark": conditions["others_share"],
-        "profile": found.profile["others_share"].max(),
-    }
-    for stage, share in others.items():
+    profiled = found.profile["others_share"].max()
+    for stage, share in ("benchmark", conditions["others_share"]), ("profile", profiled):
         if share > OTHERS_BOUND:
             yield f"other programs took {share:.0%} of the machine during the {stage}"
     if conditions["stolen_share"] > STOLEN_BOUND:
@@ -107,8 +93,8 @@ def warnings(found: Findings) -> Iterator[str]:
 
 def headline(table: pd.DataFrame) -> str:
     """Return the experiment's result in one sentence (columns of results.csv)."""
-    name = headliner(table)
-    faster = Estimate.of(table.loc[name], HEADLINE_SPEED)
+    name = results.headliner(table)
+    faster = Estimate.of(table.loc[name], results.HEADLINE_SPEED)
     kept = Estimate.of(table.loc[name], "accuracy_retained")
     first, last = tables.POST.iloc[0], tables.POST.iloc[-1]
     fastest = "the fastest student (no variant meets the constraints)"
@@ -118,7 +104,7 @@ def headline(table: pd.DataFrame) -> str:
         f"the post: {1 - last['ms'] / first['ms']:.0%}) at {kept.value:.1%} of the test accuracy "
         f"({kept.low:.1%} to {kept.high:.1%}; the post: {last['accuracy'] / first['accuracy']:.0%})"
         f": {Variant.named(name).title}, "
-        f"{'the recommended variant' if recommended(table) else fastest}, "
+        f"{'the recommended variant' if results.recommended(table) else fastest}, "
         f"against the fine-tuned teacher in PyTorch"
     )
 
@@ -129,30 +115,20 @@ def hero(table: pd.DataFrame) -> dict[str, Any]:
     Keys: title and role of the variant it is about, and figures, a list of (name, change, before
     and after).
     """
-    name = headliner(table)
-    before, after = table.loc[BASELINE], table.loc[name]
+    name = results.headliner(table)
+    before, after = table.loc[results.BASELINE], table.loc[name]
+    faster = after[results.HEADLINE_SPEED]
     figures = [
-        (
-            "Latency",
-            f"{1 - 1 / after[HEADLINE_SPEED]:.1%} less",
-            "post_model_p50_ms",
-            "{:.2f}",
-            " ms",
-        ),
-        ("Accuracy", f"{after['accuracy_retained']:.1%} kept", "accuracy", "{:.1%}", ""),
-        (
-            "Size",
-            f"{1 - after['size_mb'] / before['size_mb']:.0%} less",
-            "size_mb",
-            "{:.0f}",
-            " MB",
-        ),
+        ("Latency", 1 - 1 / faster, "less", "post_model_p50_ms", "{:.2f}", " ms"),
+        ("Accuracy", after["accuracy_retained"], "kept", "accuracy", "{:.1%}", ""),
+        ("Size", 1 - after["size_mb"] / before["size_mb"], "less", "size_mb", "{:.0f}", " MB"),
     ]
+    role = "recommended" if results.recommended(table) else "no variant qualifies; fastest student"
     return {
         "title": Variant.named(name).title,
-        "role": "recommended" if recommended(table) else "no variant qualifies; fastest student",
+        "role": role,
         "figures": [
-            (figure, change, f"{form} → {form}{unit}".format(before[column], after[column]))
-            for figure, change, column, form, unit in figures
+            (title, f"{share:.1%} {kind}", f"{form} → {form}{unit}".format(before[key], after[key]))
+            for title, share, kind, key, form, unit in figures
         ],
     }

@@ -1,6 +1,5 @@
 """The figures of the report, computed from samples, predictions and artefacts."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -54,12 +53,9 @@ def of_measure(samples: pd.DataFrame, measure: str) -> pd.DataFrame:
 
 def load_predictions(names: list[str], split: str) -> dict[str, pd.DataFrame]:
     """Return each variant's predictions of a split (columns of `stages.evaluate`)."""
-    return {
-        name: pd.read_parquet(
-            EVALUATION / name / "predictions.parquet", filters=[("split", "==", split)]
-        )
-        for name in names
-    }
+    files = {name: EVALUATION / name / "predictions.parquet" for name in names}
+    wanted = [("split", "==", split)]
+    return {name: pd.read_parquet(file, filters=wanted) for name, file in files.items()}
 
 
 def accuracies(test: dict[str, pd.DataFrame], validation: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -86,12 +82,9 @@ def latencies(samples: pd.DataFrame, noise: float) -> pd.DataFrame:
 
     Columns `post_…` are of the post's sentence, `test_…` of test sentences; `…_model_…` from token
     ids to logits, `…_label_…` from text to label. A `…_speedup` is over the teacher in PyTorch, a
-    `…_speedup_onnx` over the teacher in ONNX, if that was measured.
-
-    Args:
-        samples: `load_samples`.
-        noise: by what share two measurements of one artefact differ. It widens the intervals of
-            speed-ups, because a bootstrap over rounds doesn't see how processes differ.
+    `…_speedup_onnx` over the teacher in ONNX, if that was measured. The noise, the share by which
+    two measurements of one artefact differ, widens the intervals of speed-ups: a bootstrap over
+    rounds doesn't see how processes differ.
     """
     names = [name for name in samples["variant"].cat.categories if name != CONTROL]
     baselines = {"speedup": BASELINE, "speedup_onnx": ONNX_BASELINE}
@@ -118,14 +111,12 @@ def control(samples: pd.DataFrame, twin: str) -> dict[str, Estimate]:
 
 
 def artefacts(served: list[Variant]) -> pd.DataFrame:
-    """Return one row a variant: its description, its size, and how fast it starts."""
-    loaded = json.loads((BENCHMARK / "workers.json").read_text())
+    """Return one row a variant: its description and its size."""
     rows = {
         variant.name: {
             "label": label(variant),
             "parameters": parameters(variant),
             "size_mb": size_mb(variant),
-            **{key: loaded[variant.name][key] for key in ("load_ms", "first_call_ms")},
         }
         for variant in served
     }

@@ -1,7 +1,7 @@
 """The tables of the report and of the model card: a list of columns each."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from stages.core.launch.errors import printable
 from stages.core.reporting.latency import Estimate
 from stages.core.reporting.results import BASELINE, MEASURES, SLA_LATENCY, SPEED
 
-# What the post reports of each of its steps; its own table leaves one out.
+# The figures that the post gives for each step; its own table omits one step.
 POST = pd.read_csv(Path(__file__).parent / "post" / "steps.csv", index_col="variant")
 EXCERPT = 160  # characters of a text in a table
 
@@ -23,7 +23,7 @@ class Column:
     """One column of a table."""
 
     title: str
-    source: str | Callable[[pd.DataFrame], Iterable]  # a column of the data, or a function of them
+    source: str | Callable[[pd.DataFrame], pd.Series]  # a column of the data, or a function of them
     format: str = "{}"
     unit: float = 1  # what values are divided by
     interval: bool = False  # whether to show source_low and source_high
@@ -32,14 +32,14 @@ class Column:
     def cells(self, data: pd.DataFrame) -> list[str]:
         """Return its cells; those of missing values are empty."""
         if self.interval:
-            return interval(data, str(self.source), self.format).tolist()
+            names = [f"{self.source}{end}" for end in ("", "_low", "_high")]
+            return [
+                "{} ({}–{})".format(*map(self.format.format, row))
+                for row in data[names].itertuples(index=False)
+            ]
         values = data[self.source] if isinstance(self.source, str) else self.source(data)
-        return [
-            ""
-            if pd.isna(value)
-            else self.format.format(value if self.unit == 1 else value / self.unit)
-            for value in values
-        ]
+        values = values if self.unit == 1 else values / self.unit
+        return ["" if pd.isna(value) else self.format.format(value) for value in values]
 
 
 def render(data: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
@@ -60,12 +60,6 @@ def literal(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>|&~$])", r"\\\1", printable(text))
 
 
-def interval(table: pd.DataFrame, name: str, form: str) -> pd.Series:
-    """Return an estimate and its interval as text."""
-    ends = [table[f"{name}{end}"].map(form.format) for end in ("", "_low", "_high")]
-    return ends[0] + " (" + ends[1] + "–" + ends[2] + ")"
-
-
 def _titles(table: pd.DataFrame) -> pd.Series:
     return table.index.to_series().map(lambda name: Variant.named(name).title)
 
@@ -79,17 +73,17 @@ def _answers(data: pd.DataFrame, answer: str, confidence: str) -> pd.Series:
     return data[answer].map(literal) + data[confidence].map(" ({:.1%})".format)
 
 
+def _joined(table: pd.DataFrame, measure: str) -> pd.Series:
+    found = table.filter(regex=rf"^{measure}_(mean|p50|p95|p99)_ms$")
+    return found.apply(lambda row: " / ".join(row.map("{:.2f}".format)), axis=1)
+
+
 VARIANT = Column("Variant", _titles)
 PARAMETERS = Column("Params", "parameters", "{:.3g}M", 1e6)
 ACCURACY = Column("Test accuracy", "accuracy", "{:.1%}")
 SIZE = Column("Size", "size_mb", "{:.0f} MB")
 
-BESIDE_THE_POST = (
-    Column("Model", "label"),
-    PARAMETERS,
-    ACCURACY,
-    Column("Latency", "ms", "{:.3g} ms"),
-)
+POST_ROWS = (Column("Model", "label"), PARAMETERS, ACCURACY, Column("Latency", "ms", "{:.3g} ms"))
 STEPS = (
     Column("Step", "step"),
     Column("ms (post)", "ms", "{:.3g}"),
@@ -123,6 +117,14 @@ MISTAKES = (
     Column("Label", lambda data: data["label"].map(literal)),
     Column("Student", partial(_answers, answer="answer", confidence="confidence")),
     Column("Teacher", partial(_answers, answer="label", confidence="teacher_confidence")),
+)
+LATENCIES = (
+    VARIANT,
+    *(Column(title, partial(_joined, measure=name)) for name, title in MEASURES.items()),
+)
+SPEEDUPS = (
+    VARIANT,
+    *(Column(t, f"{n}_speedup", "{:#.4g}", interval=True) for n, t in MEASURES.items()),
 )
 CARD = (
     Column("Test accuracy", "accuracy", "{:.1%}", interval=True),
@@ -169,27 +171,12 @@ def choices(percentile: int) -> list[Column]:
     ]
 
 
-def latencies(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the statistics of single requests, those of one measure in one column."""
-
-    def joined(data: pd.DataFrame, measure: str) -> pd.Series:
-        found = data.filter(regex=rf"^{measure}_(mean|p50|p95|p99)_ms$")
-        return found.apply(lambda row: " / ".join(f"{ms:.2f}" for ms in row), axis=1)
-
-    columns = [Column(title, partial(joined, measure=name)) for name, title in MEASURES.items()]
-    return render(table, [VARIANT, *columns])
-
-
 def speedups(table: pd.DataFrame, control: dict[str, Estimate], twin: str) -> pd.DataFrame:
     """Return how many times faster each variant is than the baseline, and the control's row."""
     measured = table.drop(BASELINE)
     for name, each in control.items():
         measured.loc["control", [*each.columns(f"{name}_speedup")]] = [*each.columns("").values()]
-    columns = [
-        Column(title, f"{name}_speedup", "{:#.4g}", interval=True)
-        for name, title in MEASURES.items()
-    ]
-    rows = render(measured, [VARIANT, *columns])
+    rows = render(measured, SPEEDUPS)
     rows.loc["control", VARIANT.title] = f"control: {Variant.named(twin).title} against itself"
     return rows
 
@@ -197,8 +184,8 @@ def speedups(table: pd.DataFrame, control: dict[str, Estimate], twin: str) -> pd
 def beside_the_post(table: pd.DataFrame) -> pd.DataFrame:
     """Return the post's table with our row under each of its, for the variants that we have."""
     post = POST.dropna().filter(table.index, axis="index")
-    theirs = render(post.assign(label=post["label"] + " (post)"), BESIDE_THE_POST)
-    ours = render(table.assign(ms=table["post_model_mean_ms"]), BESIDE_THE_POST)
+    theirs = render(post.assign(label=post["label"] + " (post)"), POST_ROWS)
+    ours = render(table.assign(ms=table["post_model_mean_ms"]), POST_ROWS)
     return pd.concat([theirs, ours.map("**{}**".format)]).loc[post.index]
 
 

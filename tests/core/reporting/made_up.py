@@ -34,11 +34,15 @@ def predictions(wrong: int, texts: int = 20) -> pd.DataFrame:
     labels = np.arange(texts) % 2
     answers = np.where(np.arange(texts) < wrong, 1 - labels, labels)
     sure = np.linspace(4, 1, texts)
-    logits = {
-        f"logit_{name}": np.where(answers == n, sure, 0) for n, name in ((0, "bad"), (1, "good"))
-    }
-    texts = [f"text {n}" for n in range(texts)]
-    return pd.DataFrame({"text": texts, "label": labels, "predicted": answers} | logits)
+    return pd.DataFrame(
+        {
+            "text": [f"text {number}" for number in range(texts)],
+            "label": labels,
+            "predicted": answers,
+            "logit_bad": np.where(answers == 0, sure, 0),
+            "logit_good": np.where(answers == 1, sure, 0),
+        }
+    )
 
 
 def results(
@@ -48,7 +52,7 @@ def results(
     found = {name: predictions(wrong if name.startswith("student") else 1) for name in ms}
     artefacts = pd.DataFrame(
         {"label": "BERT 6×384", "parameters": 22_700_000, "size_mb": 92.0},
-        index=[*ms],
+        index=pd.Index([*ms], name="variant"),
     )
     artefacts.loc["student_int8", ["parameters", "size_mb"]] = 17_400_000, 18.4
     table = pd.concat([artefacts, accuracies(found, found), latencies(samples(ms), 0.0)], axis=1)

@@ -66,34 +66,49 @@ def test_the_page_has_every_figure_and_is_small(project: Callable) -> None:
     assert page.stat().st_size < 6e6
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (.ci/run installs it)")
-def test_a_browser_draws_every_chart_without_an_error_or_a_request(
-    project: Callable, tmp_path: Path
-) -> None:
-    page = Path("reports/index.html")
-    # The page's own policy forbids every request; an attempt would be an error on the console.
-    assert "default-src 'none'" in page.read_text()
+def browse(page: Path, user: Path) -> tuple[str, str]:
+    """Return the document that a browser makes of a page, and its log."""
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed (.ci/run installs it)")
     done = subprocess.run(
         [
-            str(CHROMIUM),
-            *(
-                "--headless=new",
-                "--no-sandbox",
-                "--disable-gpu",
-                f"--user-data-dir={tmp_path}/user",
-            ),
+            CHROMIUM,
+            *("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={user}"),
             *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
             *("--enable-logging=stderr", "--virtual-time-budget=10000"),
-            *("--dump-dom", page.resolve().as_uri()),
+            *("--allow-file-access-from-files", "--dump-dom", page.resolve().as_uri()),
         ],
         capture_output=True,
         text=True,
         check=True,
         timeout=120,
     )
-    assert f'data-drawn="{len(FIGURES)}"' in done.stdout
-    assert len(re.findall(r'<svg[^>]* class="marks"', done.stdout)) == len(FIGURES)
-    assert "CONSOLE" not in done.stderr
-    names = re.findall(r'role="graphics-document"[^>]* aria-label="(.+?)"', done.stdout)
+    return done.stdout, done.stderr
+
+
+def test_a_browser_draws_every_chart_without_an_error_or_a_request(
+    project: Callable, tmp_path: Path
+) -> None:
+    page = Path("reports/index.html")
+    # The page's own policy forbids every request; an attempt would be an error on the console.
+    assert "default-src 'none'" in page.read_text()
+    document, log = browse(page, tmp_path / "user")
+    assert f'data-drawn="{len(FIGURES)}"' in document
+    assert len(re.findall(r'<svg[^>]* class="marks"', document)) == len(FIGURES)
+    assert "CONSOLE" not in log
+    names = re.findall(r'role="graphics-document"[^>]* aria-label="(.+?)"', document)
     assert len(set(names)) == len(FIGURES)
     assert "Where the time goes" in names
+
+
+def test_nothing_is_wider_than_a_phone_or_a_laptop(project: Callable, tmp_path: Path) -> None:
+    page = Path("reports/index.html").read_text().replace("<details>", "<details open>")
+    (tmp_path / "open.html").write_text(page)
+    frames = "".join(f'<iframe src="open.html" width="{width}"></iframe>' for width in (390, 1280))
+    script = """onload = () => setTimeout(() => document.title =
+      [...document.querySelectorAll("iframe")].map(({contentDocument}) =>
+        [...contentDocument.querySelectorAll("html, .scroll, .chart")]
+        .filter(each => each.scrollWidth > each.clientWidth).length), 5000)"""
+    (tmp_path / "frames.html").write_text(f"<title></title>{frames}<script>{script}</script>")
+    document, _ = browse(tmp_path / "frames.html", tmp_path / "user")
+    assert "<title>0,0</title>" in document

@@ -114,7 +114,7 @@ def test_the_headline_compares_the_recommended_variant_with_the_teacher(
         "figures": [
             ("Latency", "95.0% less", "60.00 → 3.00 ms"),
             ("Accuracy", "94.7% kept", "95.0% → 90.0%"),
-            ("Size", "80% less", "92 → 18 MB"),
+            ("Size", "80.0% less", "92 → 18 MB"),
         ],
     }
 

@@ -88,9 +88,9 @@ def test_what_is_not_among_the_forms_is_left_out() -> None:
 
 
 def test_percentiles_are_shown_where_there_are_any(table: pd.DataFrame) -> None:
-    assert "3.00 / 3.00" in tables.latencies(table).loc["student_int8"].tolist()
+    assert "3.00 / 3.00" in render(table, tables.LATENCIES).loc["student_int8"].tolist()
     tail = {f"{measure}_p95_ms": table[f"{measure}_p50_ms"] for measure in MEASURES}
-    more = tables.latencies(table.assign(**tail))
+    more = render(table.assign(**tail), tables.LATENCIES)
     assert "3.00 / 3.00 / 3.00" in more.loc["student_int8"].tolist()
 
 
