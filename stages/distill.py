@@ -18,8 +18,10 @@ from transformers import (
 
 from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.command import launch
+from stages.core.launch.inputs import ModelConfig
+from stages.core.launch.parse import Section, Seed
 from stages.core.launch.paths import REPORTS, existing
-from stages.core.launch.settings import DistillConfig, ModelConfig, Section, Seed, StudentConfig
+from stages.core.launch.settings import DistillConfig, StudentConfig
 from stages.core.task.losses import UNLABELLED, DistillationTrainer
 from stages.core.text.corpus import load_corpus
 from stages.core.training.student import build_student

@@ -8,8 +8,9 @@ from stages.core.engines.classifier import encode, load_classifier, load_tokeniz
 from stages.core.engines.variant import Variant
 from stages.core.launch.atomic import atomic_directory, write_json
 from stages.core.launch.command import launch
+from stages.core.launch.parse import Section
 from stages.core.launch.paths import EVALUATION, METRICS
-from stages.core.launch.settings import RunConfig, Section
+from stages.core.launch.settings import RunConfig
 from stages.core.task.decoding import predicted
 from stages.core.task.metrics import scores
 from stages.core.text.corpus import label_names, load_corpus

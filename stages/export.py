@@ -12,8 +12,9 @@ from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError, is_disk_error
+from stages.core.launch.parse import Section
 from stages.core.launch.paths import existing
-from stages.core.launch.settings import ExportConfig, RunConfig, Section
+from stages.core.launch.settings import ExportConfig, RunConfig
 from stages.core.text.corpus import load_corpus
 
 BATCH_SIZES = (1, 3, 8)

@@ -19,16 +19,10 @@ from huggingface_hub.errors import (
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError, is_disk_error
+from stages.core.launch.inputs import DataConfig, HubSource, LocalSource, ModelConfig, PackageSource
+from stages.core.launch.parse import Section
 from stages.core.launch.paths import CORPUS_SOURCE, ENCODER
-from stages.core.launch.settings import (
-    DataConfig,
-    HubSource,
-    LocalSource,
-    ModelConfig,
-    PackageSource,
-    RunConfig,
-    Section,
-)
+from stages.core.launch.settings import RunConfig
 from stages.core.text.archives import is_archive, unpack
 from stages.core.text.tables import SUFFIXES, is_table
 

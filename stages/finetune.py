@@ -13,8 +13,10 @@ from transformers import (
 from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
+from stages.core.launch.inputs import ModelConfig
+from stages.core.launch.parse import Section, Seed
 from stages.core.launch.paths import ENCODER, REPORTS, existing
-from stages.core.launch.settings import FinetuneConfig, ModelConfig, Section, Seed
+from stages.core.launch.settings import FinetuneConfig
 from stages.core.task.losses import ConsistencyTrainer
 from stages.core.text.corpus import label_names, load_corpus
 from stages.core.training.trainer import kept_accuracy, longest_text, save_run, tokenize, train

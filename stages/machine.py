@@ -10,8 +10,9 @@ import psutil
 from stages.core.engines import load_engine
 from stages.core.launch.atomic import write_json
 from stages.core.launch.command import launch
+from stages.core.launch.parse import Section
 from stages.core.launch.paths import MACHINE
-from stages.core.launch.settings import Quantizations, Section
+from stages.core.launch.settings import Quantizations
 
 # The instruction sets that decide how fast a matrix product is.
 INSTRUCTION_SETS = (

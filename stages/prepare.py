@@ -9,8 +9,9 @@ from transformers import AutoTokenizer
 from stages.core.launch.atomic import atomic_directory, write_json
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
+from stages.core.launch.inputs import DataConfig, ModelConfig
+from stages.core.launch.parse import Section
 from stages.core.launch.paths import CORPUS, CORPUS_SOURCE, ENCODER, REPORTS, existing
-from stages.core.launch.settings import DataConfig, ModelConfig, Section
 from stages.core.task.labels import class_names, classes
 from stages.core.text.splits import claims, clean, sample, split
 from stages.core.text.tables import is_table, read_table, strings

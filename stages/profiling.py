@@ -23,8 +23,9 @@ from stages.core.engines.classifier import (
 from stages.core.engines.variant import Manifest, variants
 from stages.core.launch.atomic import atomic_file
 from stages.core.launch.command import launch
+from stages.core.launch.parse import Section, Seed
 from stages.core.launch.paths import REPORTS
-from stages.core.launch.settings import Forms, ProfileConfig, Section, Seed
+from stages.core.launch.settings import Forms, ProfileConfig
 from stages.core.measuring.conditions import Clocks, conditions
 from stages.core.text.corpus import draw_texts, load_corpus
 

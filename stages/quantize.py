@@ -7,7 +7,8 @@ from stages.core.engines.variant import MANIFEST, Manifest, Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
-from stages.core.launch.settings import Quantizations, RunConfig, Section
+from stages.core.launch.parse import Section
+from stages.core.launch.settings import Quantizations, RunConfig
 
 
 class Config(Section):

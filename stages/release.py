@@ -12,8 +12,10 @@ from stages.core.engines.classifier import load_tokenizer
 from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
+from stages.core.launch.inputs import DataConfig, ModelConfig
+from stages.core.launch.parse import Section
 from stages.core.launch.paths import MACHINE, RELEASE, REPORTS
-from stages.core.launch.settings import DataConfig, ModelConfig, ReleaseConfig, Section
+from stages.core.launch.settings import ReleaseConfig
 from stages.core.reporting import tables
 from stages.core.reporting.results import BASELINE, fastest_student, recommended
 

@@ -8,15 +8,10 @@ from stages.core.engines.variant import Variant, variants
 from stages.core.launch.atomic import atomic_file, write_json, write_text
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
+from stages.core.launch.inputs import DataConfig, ModelConfig
+from stages.core.launch.parse import Section
 from stages.core.launch.paths import BENCHMARK, MACHINE, REPORTS
-from stages.core.launch.settings import (
-    BenchmarkConfig,
-    DataConfig,
-    Forms,
-    ModelConfig,
-    ReportConfig,
-    Section,
-)
+from stages.core.launch.settings import BenchmarkConfig, Forms, ReportConfig
 from stages.core.measuring.rounds import CONTROL
 from stages.core.reporting import figures, results
 from stages.core.reporting.accuracy import mistakes

@@ -1,7 +1,7 @@
 """Reading settings: from a composed config to a validated model."""
 
 import json
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
@@ -9,11 +9,23 @@ from omegaconf.errors import (
     MissingMandatoryValue,
     OmegaConfBaseException,
 )
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stages.core.launch.errors import InputError
 
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Text = Annotated[str, Field(min_length=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 T = TypeVar("T", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """Settings without unknown keys, conversions or changes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 def parse(config: DictConfig, schema: type[T]) -> T:
@@ -66,7 +78,7 @@ def _describe(problem: Any) -> str:
         return f"the settings hold what is no Unicode text ({message})"
     if problem["type"] == "missing":
         return _not_set(key)
-    if problem["type"] == "extra_forbidden":
+    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{key} is not a known setting"
     if isinstance(problem["input"], str | int | float | list | None):
         return f"{key} = {problem['input']!r:.100}: {message}"

@@ -6,53 +6,28 @@ refuses at once what a later one would.
 
 import json
 from importlib import import_module
-from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
 from omegaconf import DictConfig
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, PlainValidator, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from stages.core.launch.errors import InputError
-from stages.core.launch.parse import describe, parse
+from stages.core.launch.inputs import DataConfig, ModelConfig
+from stages.core.launch.parse import (
+    Count,
+    NonNegative,
+    Positive,
+    Section,
+    Seed,
+    Share,
+    Text,
+    describe,
+    parse,
+)
 
-
-def _printable(name: str) -> str:
-    if not name.isprintable():
-        raise ValueError("it holds control characters")
-    return name
-
-
-def _checked_pattern(pattern: str) -> str:
-    PurePath().match(pattern)  # raises ValueError if it is none
-    return pattern
-
-
-Count = Annotated[int, Field(ge=1, lt=2**31)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Text = Annotated[str, Field(min_length=1)]
-Printable = Annotated[str, AfterValidator(_printable)]
-Pattern = Annotated[str, AfterValidator(_checked_pattern)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
 Form = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 Forms = Annotated[list[Form], Field(min_length=1)]
-
-
-class Section(BaseModel):
-    """Settings without unknown keys, conversions or changes."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class RunConfig(Section):
@@ -68,89 +43,6 @@ class RunConfig(Section):
         if value is None:
             raise InputError(f"run.{key} is not set; add run.{key}=… to the command")
         return value
-
-
-class PackageSource(Section):
-    """A directory or an archive inside a wheel or sdist of a package registry."""
-
-    kind: Literal["package"]
-    watch: str
-    requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+$")]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    member: Printable
-
-
-class HubSource(Section):
-    """Files of a Hugging Face Hub repository at one commit."""
-
-    kind: Literal["hub"]
-    watch: str
-    repo: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-    files: Annotated[list[str], Field(min_length=1)]
-
-
-class LocalSource(Section):
-    """A file or directory on this machine."""
-
-    kind: Literal["local"]
-    watch: str
-    path: Text
-
-
-Source = Annotated[PackageSource | HubSource | LocalSource, Field(discriminator="kind")]
-
-
-class ModelConfig(Section):
-    """The pretrained encoder."""
-
-    title: Text
-    license: Text
-    max_length: Annotated[int, Field(ge=8, le=512)]
-    source: Source
-
-
-class Files(Section):
-    """File name patterns of each split; train takes what no other split claims."""
-
-    train: Annotated[list[Pattern], Field(min_length=1)]
-    validation: list[Pattern]
-    test: list[Pattern]
-    transfer: list[Pattern]
-
-
-class DataConfig(Section):
-    """The labelled text, how to read it and how to split it."""
-
-    title: Text
-    license: Text
-    source: Source
-    files: Files
-    columns: Annotated[list[str], Field(min_length=1)] | None
-    text: str
-    label: str
-    label_names: Annotated[list[str], Field(min_length=2)] | None
-    rating_threshold: Positive | None
-    validation_share: Share
-    test_share: Share
-    max_texts: Count | None
-    seed: Seed
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for key in ("columns", "label_names"):
-            names = getattr(self, key) or ()
-            if len(set(names)) < len(names):
-                raise ValueError(f"{key} has a name twice")
-        if self.rating_threshold is not None and len(self.label_names or ()) != 2:
-            raise ValueError("rating_threshold needs two label_names: below zero, above zero")
-        if not self.files.validation and self.validation_share == 0:
-            raise ValueError("give files.validation, or a validation_share above 0")
-        if not self.files.test and self.test_share == 0:
-            raise ValueError("give files.test, or a test_share above 0")
-        if self.validation_share + self.test_share >= 1:
-            raise ValueError("validation_share and test_share leave nothing to train on")
-        return self
 
 
 class TrainingConfig(Section):
@@ -225,7 +117,7 @@ def _quantization(section: Any) -> Quantization:
     try:
         options = {key: value for key, value in section.items() if key not in COMMON}
         parsed = schema.validate_json(json.dumps(options))
-        return Quantization(section["engine"], section["title"], parsed)
+        return Quantization(engine=section["engine"], title=section["title"], options=parsed)
     except ValidationError as error:
         raise ValueError(describe(error)) from error
 

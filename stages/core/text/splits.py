@@ -6,7 +6,7 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from stages.core.launch.errors import InputError
-from stages.core.launch.settings import DataConfig, Files
+from stages.core.launch.inputs import DataConfig, Files
 
 # A text that stands in two splits stays in the first of these.
 PRECEDENCE = ("test", "validation", "train", "transfer")

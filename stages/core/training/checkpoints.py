@@ -24,15 +24,15 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICA
 from stages.core.launch.atomic import write_json
 from stages.core.launch.errors import InputError
 
-# A checkpoint needs one file of every group.
-NEEDED = {
+# A model needs one file of every group, and its texts one of a tokenizer.
+MODEL = {
     "config": ("config.json",),
     "safetensors weights": ("model.safetensors", "model.safetensors.index.json"),
-    "tokenizer": ("tokenizer.json", "vocab.txt", "vocab.json"),
 }
+TOKENIZER = {"tokenizer": ("tokenizer.json", "vocab.txt", "vocab.json")}
 VOCABULARY = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "added_tokens.json")
-# Beside what a config class declares: the labels of a classifier that is fine-tuned already.
-CONFIG_KEYS = {"architectures", "id2label", "label2id", "problem_type"}
+# Beside what a config class declares.
+CONFIG_KEYS = {"architectures", "id2label", "label2id", "problem_type", "pad_token_id"}
 TOKENIZER_KEYS = {
     *("tokenizer_class", "model_max_length", "padding_side", "truncation_side"),
     *("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space"),
@@ -58,7 +58,7 @@ def rebuild(source: Path, target: Path, name: str) -> list[str]:
         InputError: the checkpoint lacks something, can't be loaded, or needs code of its own.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        dropped = _take_over(source, Path(scratch), name)
+        dropped = _take_over(source, Path(scratch), name, MODEL | TOKENIZER)
         model, absent = _load(Path(scratch), name)
         try:
             tokenizer = AutoTokenizer.from_pretrained(scratch, trust_remote_code=False)
@@ -75,9 +75,9 @@ def rebuild(source: Path, target: Path, name: str) -> list[str]:
 
 
 def load_encoder(source: Path, name: str) -> PreTrainedModel:
-    """Return the encoder of a checkpoint from elsewhere; arguments and errors are `rebuild`'s."""
+    """Return the encoder of a checkpoint, for texts of another one's tokenizer; else as `rebuild`."""
     with tempfile.TemporaryDirectory() as scratch:
-        _take_over(source, Path(scratch), name)
+        _take_over(source, Path(scratch), name, MODEL)
         return _load(Path(scratch), name)[0].base_model
 
 
@@ -97,9 +97,11 @@ def check(
         raise InputError(f"{name} has no max_position_embeddings; take another model")
 
 
-def _take_over(source: Path, target: Path, name: str) -> list[str]:
-    """Write what a checkpoint may consist of into `target`; return the keys that it may not."""
-    for need, names in NEEDED.items():
+def _take_over(
+    source: Path, target: Path, name: str, needed: dict[str, tuple[str, ...]]
+) -> list[str]:
+    """Write the known parts of a checkpoint into `target`; return the keys that are unknown."""
+    for need, names in needed.items():
         if not any((source / each).exists() for each in names):
             raise InputError(
                 f"{name} has no {need} ({' or '.join(names)}); a checkpoint directory as "
@@ -123,15 +125,16 @@ def _take_over(source: Path, target: Path, name: str) -> list[str]:
     weights = ["model.safetensors"]
     if index := _read(source, "model.safetensors.index.json", name):
         weight_map = index.get("weight_map")
-        weights = sorted(set(weight_map.values())) if isinstance(weight_map, dict) else [""]
-        if not all(
-            file in {each.name for each in source.glob("*.safetensors")} for file in weights
-        ):
+        places = list(weight_map.values()) if isinstance(weight_map, dict) else [None]
+        beside = [file.name for file in source.glob("*.safetensors")]
+        if not all(place in beside for place in places):
             raise InputError(
                 f"{name}: model.safetensors.index.json names weights that are no safetensors "
                 "beside it; refused"
             )
-        write_json(target / "model.safetensors.index.json", {"weight_map": weight_map})
+        weights = sorted(set(places))
+        index = {"metadata": {}, "weight_map": weight_map}
+        write_json(target / "model.safetensors.index.json", index)
     for file in (*weights, *VOCABULARY):
         if (source / file).exists():
             (target / file).symlink_to(_own(source, file, name))

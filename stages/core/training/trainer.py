@@ -4,7 +4,6 @@ import math
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +111,7 @@ def train(
         InputError: the training diverged, or never had finite weights.
     """
     bf16 = bf16_wanted(config.bf16)
-    settings = (trainer_class.__qualname__, trainer_options, asdict(config), seed, bf16)
+    settings = (trainer_class.__qualname__, trainer_options, config.model_dump(), seed, bf16)
     checkpoints = CHECKPOINTS / run_key(model, corpus, *settings)
     trainer = trainer_class(
         model=model,

@@ -36,7 +36,7 @@ def test_params_yaml_is_the_composition_of_conf(tmp_path: Path) -> None:
         ["quantize=[int8,int8_per_tensor]", "forms=[pytorch,onnx,int8,int8_per_tensor]"],
         ["+experiment=smoke"],
         ["+experiment=no-teacher"],
-        ["+experiment=depth"],
+        ["+experiment=sweep"],
     ],
 )
 def test_every_choice_is_valid(choice: list[str]) -> None:

@@ -65,9 +65,7 @@ def test_an_unknown_label_is_named(labels: tuple[str, ...], message: str) -> Non
 
 def test_many_names_are_shortened() -> None:
     names = [f"class {i}" for i in range(1000)]
-    with pytest.raises(
-        InputError, match=r"class 0, .*\[\.\.\.\], the first is '\?'"
-    ):
+    with pytest.raises(InputError, match=r"class 0, .*\[\.\.\.\], the first is '\?'"):
         classes(series("?"), names, None)
 
 

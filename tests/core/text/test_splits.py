@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.core.launch.errors import InputError
+from stages.core.launch.inputs import DataConfig, Files
 from stages.core.launch.parse import parse
-from stages.core.launch.settings import DataConfig, Files
 from stages.core.text.splits import PRECEDENCE, claims, clean, sample, split
 from stages.prepare import Config
 from tests.conftest import composed

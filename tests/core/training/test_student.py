@@ -199,7 +199,7 @@ def test_a_student_from_a_checkpoint_has_its_weights(tmp_path: Path) -> None:
         ("config.json", '{"model_type": "evil", "auto_map": {}}', "needs code of its own"),
         ("config.json", '{"model_type": "evil"}', "'evil', which is no model that classifies"),
         ("model.safetensors", "no tensors", "can't be loaded as a checkpoint"),
-        ("model.safetensors", None, "can't be loaded as a checkpoint"),
+        ("model.safetensors", None, "has no safetensors weights"),
         ("model.safetensors", {"x": torch.zeros(2)}, "lacks 36 weights, embeddings"),
     ],
 )

