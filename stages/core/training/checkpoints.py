@@ -75,7 +75,7 @@ def rebuild(source: Path, target: Path, name: str) -> list[str]:
 
 
 def load_encoder(source: Path, name: str) -> PreTrainedModel:
-    """Return the encoder of a checkpoint, for texts of another one's tokenizer; else as `rebuild`."""
+    """Return a checkpoint's encoder, to read another tokenizer's ids; else like `rebuild`."""
     with tempfile.TemporaryDirectory() as scratch:
         _take_over(source, Path(scratch), name, MODEL)
         return _load(Path(scratch), name)[0].base_model
