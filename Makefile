@@ -12,16 +12,16 @@ repro: $(VENV)/ready  ## rebuild whatever is out of date, from download to resul
 test: lint  ## check style and types, run the unit tests
 	pytest
 
-smoke: $(VENV)/ready  ## run the real DAG, shrunken, and README's commands, in fresh clones; inject 30 faults
+smoke: $(VENV)/ready  ## run the real DAG, shrunken, and README's commands, in fresh clones; inject 16 faults
 	pytest -m slow
 
 faults: $(VENV)/ready  ## inject a hundred faults into the shrunken DAG (FAULTS=100 SEED=0)
 	FAULTS=$(or $(FAULTS),100) SEED=$(or $(SEED),0) pytest -s -m slow tests/test_faults.py
 
-verify: $(VENV)/ready  ## hold outputs and reports against dvc.lock, and the cache against its names
+verify: $(VENV)/ready  ## check outputs, their cache and reports against dvc.lock
 	python -m stages.tools.verify
 
-audit:  ## look constraints.txt up among the known vulnerabilities, but for those of SECURITY.md (network)
+audit:  ## look up constraints.txt among the known vulnerabilities, except those of SECURITY.md
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --quiet pip-audit
 	.venv-audit/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip \
@@ -35,13 +35,13 @@ lint: $(VENV)/ready  ## check style and types
 params: $(VENV)/ready  ## compose conf/ into params.yaml
 	python -m stages.tools.params
 
-seeds: $(VENV)/ready  ## repeat the training over three seeds, into reports/seeds.md
-	python -m stages.tools.seeds 13 14 15
+seeds: $(VENV)/ready  ## repeat the experiment over three seeds, into reports/sweeps/seed
+	python -m stages.tools.sweep seed 13 14 15 -- +experiment=sweep
 
 depth: $(VENV)/ready  ## trace accuracy against latency over the student's depth
-	python -m stages.tools.depth 1 2 3 4
+	python -m stages.tools.sweep student.n_layers 1 2 3 4 -- +experiment=sweep
 
-readme: $(VENV)/ready  ## put the generated tables into README.md
+readme: $(VENV)/ready  ## put the generated table into README.md
 	python -m stages.tools.readme
 
 $(VENV)/ready: pyproject.toml constraints.txt

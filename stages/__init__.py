@@ -1,5 +1,6 @@
 """The experiment: one module a DAG stage; `core` holds what they share, `tools` other commands."""
 
+import os
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -20,3 +21,5 @@ def _explain(kind: type[BaseException], error: BaseException, trace: TracebackTy
 
 
 sys.excepthook = _explain
+if not sys.stderr.isatty():
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # a log is no place for them

@@ -20,13 +20,11 @@ from stages.core.launch.paths import BENCHMARK
 from stages.core.launch.settings import BenchmarkConfig, Forms
 from stages.core.measuring.conditions import Clocks, commit, conditions
 from stages.core.measuring.rounds import CONTROL, measure, request_cells, sweep_cells
-from stages.core.measuring.worker import Answer, Worker
+from stages.core.measuring.worker import Worker
 from stages.core.text.corpus import load_corpus
 
 
 class Config(Section):
-    """Settings of this stage."""
-
     benchmark: BenchmarkConfig
     forms: Forms
     seed: Seed
@@ -60,7 +58,12 @@ def run(config: Config) -> str:
         for name, directory in served.items():  # one by one: their loading is timed too
             workers[name] = stack.enter_context(Worker(name, directory, settings.threads))
         loaded = {name: worker.loaded for name, worker in workers.items()}
-        check_threads(loaded, settings.threads)
+        for name, answer in loaded.items():
+            if answer["threads"] != settings.threads:
+                raise InputError(
+                    f"{name} runs on {answer['threads']} threads, not on benchmark.threads = "
+                    f"{settings.threads}; its engine ignores the setting"
+                )
         pids = [worker.process.pid for worker in workers.values()]
         before = Clocks.read(pids)
         ask = {name: worker.ask for name, worker in workers.items()}
@@ -73,16 +76,6 @@ def run(config: Config) -> str:
     post = samples[(samples["workload"] == "post") & (samples["quantity"] == "model")]
     fastest = post.groupby("variant", observed=True)["ms"].mean().drop(CONTROL)
     return f"{BENCHMARK}, {len(samples)} calls; {fastest.idxmin()} takes {fastest.min():.2f} ms"
-
-
-def check_threads(loaded: dict[str, Answer], threads: int) -> None:
-    """Raise InputError if an engine uses another number of threads than it was given."""
-    for variant, answer in loaded.items():
-        if answer["threads"] != threads:
-            raise InputError(
-                f"{variant} runs on {answer['threads']} threads, not on benchmark.threads = "
-                f"{threads}; its engine ignores the setting"
-            )
 
 
 if __name__ == "__main__":

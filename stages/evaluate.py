@@ -17,8 +17,6 @@ from stages.core.text.corpus import label_names, load_corpus
 
 
 class Config(Section):
-    """Settings of this stage."""
-
     run: RunConfig
 
 

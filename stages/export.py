@@ -21,8 +21,6 @@ BATCH_SIZES = (1, 3, 8)
 
 
 class Config(Section):
-    """Settings of this stage."""
-
     run: RunConfig
     export: ExportConfig
 

@@ -23,8 +23,6 @@ PACKAGES = ("tokenizers", "numpy")  # and those of every engine in use
 
 
 class Config(Section):
-    """Settings of this stage."""
-
     quantize: Quantizations
 
 

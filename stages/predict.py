@@ -29,13 +29,7 @@ Row = dict[str, str | float]
 def predict(texts: list[str], directory: Path, other: Path | None = None) -> Iterator[Row]:
     """Return for each text its label, the probability of that, and the ms from text to label.
 
-    Args:
-        texts: what to classify.
-        directory: of the model.
-        other: of a second model, whose answer is added as other_label and other_score.
-
-    Raises:
-        InputError: there is no model in a directory.
+    With a second model, its answer is added as other_label and other_score.
     """
     ask, ask_other = answering(directory), answering(other) if other else None
 
@@ -82,16 +76,6 @@ def read_lines(name: str) -> list[str]:
         return [line.rstrip("\r\n") for line in io.StringIO(data.decode("utf-8-sig"))]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{name} can't be read as UTF-8 text ({error}); convert it") from error
-
-
-def decoded(texts: list[str]) -> list[str]:
-    """Return texts of the command line, where bytes that are not UTF-8 come as surrogates."""
-    for text in texts:
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InputError(f"{text!r:.100} is not UTF-8 text; convert it") from error
-    return texts
 
 
 def print_text(rows: Iterator[Row], _: tuple[str, ...]) -> None:
@@ -145,7 +129,7 @@ def main() -> None:
         parser.error("give texts, or a file of them with --input (- for standard input)")
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # like the input
     check_root()
-    texts = decoded(options.texts) if options.texts else read_lines(options.input)
+    texts = options.texts or read_lines(options.input)
     other = served(options.compare) if options.compare else None
     fields = FIELDS + OTHER_FIELDS if other else FIELDS
     FORMATS[options.format](predict(texts, served(options.variant), other), fields)

@@ -1,9 +1,7 @@
 """Clean the texts, give every one a single place, and split them by label."""
 
-import sys
-
 import pandas as pd
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, disable_progress_bars
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from transformers import AutoTokenizer
 
 from stages.core.launch.atomic import atomic_directory, write_json
@@ -16,13 +14,8 @@ from stages.core.task.labels import class_names, classes
 from stages.core.text.splits import claims, clean, sample, split
 from stages.core.text.tables import is_table, read_table, strings
 
-if not sys.stderr.isatty():
-    disable_progress_bars()  # a log is no place for them
-
 
 class Config(Section):
-    """Settings of this stage."""
-
     data: DataConfig
     model: ModelConfig
 

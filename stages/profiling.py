@@ -31,8 +31,6 @@ from stages.core.text.corpus import draw_texts, load_corpus
 
 
 class Config(Section):
-    """Settings of this stage."""
-
     profile: ProfileConfig
     forms: Forms
     seed: Seed

@@ -12,8 +12,6 @@ from stages.core.launch.settings import Quantizations, RunConfig
 
 
 class Config(Section):
-    """Settings of this stage."""
-
     run: RunConfig
     quantize: Quantizations
 

@@ -22,11 +22,11 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+from stages.tools.record import digest, recorded_outputs, recorded_stages
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.lock import machine_lock
 from stages.tools.params import write_params
-from stages.tools.record import digest, recorded_outputs, recorded_stages
 from stages.tools.verify import mismatches
 from tests.clone import ENVIRONMENT, Clone
 

@@ -5,15 +5,9 @@ from pathlib import Path
 from dvc.utils.hydra import compose_and_dump
 
 
-def write_params(path: Path, overrides: list[str], root: Path | None = None) -> None:
-    """Write the composition of conf/ with `overrides` to `path`.
-
-    Args:
-        path: the file.
-        overrides: of values and groups, as Hydra reads them.
-        root: of the project; by default the current directory.
-    """
-    root = root or Path.cwd()
+def write_params(path: Path, overrides: list[str]) -> None:
+    """Write the composition of the project's conf/ with `overrides` to `path`."""
+    root = Path.cwd()
     compose_and_dump(str(path), str(root / "conf"), None, "config", str(root), overrides)
 
 

@@ -1,4 +1,4 @@
-"""Putting the generated tables into README."""
+"""Put the headline and the table beside the post's into README.md (`make readme`)."""
 
 import re
 from pathlib import Path
@@ -10,19 +10,14 @@ README = Path("README.md")
 BLOCK = re.compile(r"(?<=<!-- results -->\n).*(?=<!-- /results -->)", re.DOTALL)
 
 
-def with_results(readme: str, results: str, seeds: str) -> str:
-    """Return `readme` with the results between its two markers.
-
-    Args:
-        readme: README.md.
-        results: results.md, of which what comes before the first figure is taken.
-        seeds: seeds.md, of which all is taken.
-    """
-    tables = results.split("\n", 2)[2].split("![", 1)[0].replace("\n## ", "\n### ")
-    spread = seeds.replace("# ", "### ", 1).replace("(seeds.csv)", "(reports/seeds.csv)")
-    return BLOCK.sub(lambda _: f"\n{tables.strip()}\n\n{spread.strip()}\n\n", readme)
+def with_results(readme: str, results: str) -> str:
+    """Return README.md with what results.md begins with: its headline and its first table."""
+    headline = results.split("\n\n")[1]
+    table = next(part for part in results.split("\n\n") if part.startswith("|"))
+    figure = "![Accuracy against latency](reports/accuracy_latency.svg)"
+    return BLOCK.sub(lambda _: f"\n{headline}\n\n{figure}\n\n{table}\n\n", readme)
 
 
 if __name__ == "__main__":
-    results, seeds = ((REPORTS / name).read_text() for name in ("results.md", "seeds.md"))
-    write_text(README, with_results(README.read_text(), results, seeds))
+    results = (REPORTS / "results.md").read_text()
+    write_text(README, with_results(README.read_text(), results))

@@ -8,12 +8,11 @@ workspace; what was made before comes from the cache.
 
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import dvc.api
 import pandas as pd
-import yaml
+from hydra import compose, initialize_config_dir
 
 from stages.core.launch.atomic import atomic_directory, write_text
 from stages.core.launch.errors import InputError
@@ -29,7 +28,6 @@ from stages.core.reporting.tables import (
     markdown,
     render,
 )
-from stages.tools.params import write_params
 
 EACH = (
     Column("Value", "value"),
@@ -46,11 +44,6 @@ EACH = (
 
 def run(setting: str, values: list[str], overrides: list[str]) -> Path:
     """Write reports/sweeps/<setting>: a table of every run's results, a page and a chart.
-
-    Args:
-        setting: its key, such as `student.n_layers`.
-        values: two or more different ones.
-        overrides: of other settings, for every run.
 
     Raises:
         InputError: there are fewer than two values, or an experiment fails.
@@ -74,28 +67,24 @@ def run(setting: str, values: list[str], overrides: list[str]) -> Path:
 
 def experiment(name: str, overrides: list[str]) -> None:
     """Run an experiment in a copy of the workspace, in place of one of that name."""
-    if name in _dvc("exp", "list", "--name-only", stdout=subprocess.PIPE).split():
-        _dvc("exp", "remove", "--quiet", name)
+    dvc = (sys.executable, "-m", "dvc", "exp")
+    if name in _printed(*dvc, "list", "--name-only").split():
+        _printed(*dvc, "remove", name)
     own = (f"--copy-paths={path}" for path in untracked_sources(overrides))
-    _dvc("exp", "run", "--temp", "--name", name, *own, *(f"-S={each}" for each in overrides))
+    settings = (f"-S={each}" for each in overrides)
+    _printed(*dvc, "run", "--temp", "--name", name, *own, *settings, stdout=None)
 
 
 def untracked_sources(overrides: list[str]) -> list[str]:
     """Return the local sources that git doesn't track, which a copy of the workspace lacks."""
-    with tempfile.TemporaryDirectory() as scratch:
-        composed = Path(scratch) / "params.yaml"
-        write_params(composed, overrides)
-        settings = yaml.safe_load(composed.read_text())
-    sources = [settings[group]["source"].get("path", "") for group in ("model", "data")]
+    with initialize_config_dir(str(Path.cwd() / "conf"), version_base="1.3"):
+        settings = compose("config", overrides)
+    sources = [settings[group].source.get("path", "") for group in ("model", "data")]
     return [
         path
         for path in sources
         if path and not Path(path).is_absolute() and not _printed("git", "ls-files", "--", path)
     ]
-
-
-def _dvc(*arguments: str, stdout: int | None = None) -> str:
-    return _printed(sys.executable, "-m", "dvc", *arguments, stdout=stdout)
 
 
 def _printed(*command: str, stdout: int | None = subprocess.PIPE) -> str:

@@ -1,4 +1,4 @@
-"""Check outputs, their cache and the reports against dvc.lock (`make verify`).
+"""Check outputs, their cache and reports against dvc.lock (`make verify`).
 
 DVC trusts a file whose size and time are unchanged, and any read-only object of its cache: there, a
 flipped bit reaches the next stage. Here, whatever dvc.lock names is read and hashed, and nothing
@@ -10,25 +10,20 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
-import yaml
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from tqdm import tqdm
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import REPORTS, check_root
-from stages.report import metrics
 
-ROUNDING = 4.9e-5  # the most that results.csv, of four decimals, may have lost
 Outputs = dict[Path, str]  # digests by path
 
 
 def mismatches() -> list[str]:
-    """Return a message for everything that differs from dvc.lock, or between two reports.
+    """Return a message for everything that differs from dvc.lock.
 
     An output that is not here, such as data/ in a fresh clone, is no mismatch; a missing report is.
 
@@ -42,7 +37,7 @@ def mismatches() -> list[str]:
         messages.append(found)
     if not outputs:
         messages.append("dvc.lock records no outputs; make them with: dvc repro")
-    return messages or list(disagreements())
+    return messages
 
 
 def recorded(revision: str | None = None) -> Outputs:
@@ -95,7 +90,9 @@ def damage(outputs: Outputs) -> str | None:
     spoilt = [run.parent for run in runs if any(name in run.read_bytes() for name in names)]
     restored = [objects[path] for path in damaged if path in objects and objects[path].exists()]
     remove = shlex.join(dict.fromkeys(map(str, (*damaged, *restored, *spoilt))))
-    lock = "git checkout HEAD dvc.lock && " if committed != outputs else ""
+    ours = {path for name in outputs.values() for path in members(cache, name)}
+    lost = {path for path in damaged if path in objects} - ours
+    lock = "git checkout HEAD dvc.lock && " if lost else ""
     shown = shlex.join(map(str, damaged))
     return f"not as recorded: {shown}; restore with: rm -rf {remove} && {lock}dvc repro"
 
@@ -112,36 +109,8 @@ def members(cache: Path, name: str) -> list[Path]:
     return [own, *(file for file in files if file.exists())]
 
 
-def disagreements() -> Iterator[str]:
-    """Yield a message for every figure in metrics.json that results.csv does not round to."""
-    percentile = yaml.safe_load(Path("params.yaml").read_text())["report"]["sla_percentile"]
-    table = pd.read_csv(REPORTS / "results.csv", index_col="variant")
-    figures = table.select_dtypes("float")
-    low, high = (
-        flat(metrics(table.assign(**(figures + shift)), percentile))
-        for shift in (-ROUNDING, ROUNDING)
-    )
-    stored = flat(json.loads((REPORTS / "metrics.json").read_text()))
-    for name in sorted(stored.keys() | low.keys()):
-        value = stored.get(name, float("nan"))
-        if not low.get(name, float("nan")) <= value <= high.get(name, float("nan")):
-            yield (
-                f"{name} is {value} in metrics.json, but {low.get(name)} in results.csv; make both "
-                "anew with: dvc repro --force --single-item report"
-            )
-
-
-def flat(values: dict, prefix: str = "") -> dict[str, float]:
-    """Return the numbers in nested `values` under dotted names."""
-    numbers: dict[str, float] = {}
-    for name, value in values.items():
-        path = f"{prefix}{name}"
-        numbers |= flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
-    return numbers
-
-
 if __name__ == "__main__":
     check_root()
     if found := mismatches():
         sys.exit("\n".join(f"verify: {message}" for message in found))
-    print("verify: everything here is as dvc.lock and the reports say")
+    print("verify: everything here is as dvc.lock records it")

@@ -1,25 +1,20 @@
 import re
-import subprocess
-from pathlib import Path
 
 import yaml
 
 from stages.tools.readme import with_results
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+RESULTS = "# Results\n\nLess latency.\n\nMore.\n\n## Table\n\n| a |\n|---|\n| b |\n\n| c |\n"
 
 
-def committed(path: str) -> str:
-    """Return a file of the last commit: a run on another machine changes reports/, and may."""
-    command = ["git", "show", f"HEAD:{path}"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-
-
-def test_the_table_is_the_generated_one() -> None:
-    readme = committed("README.md")
-    results, seeds = committed("reports/results.md"), committed("reports/seeds.md")
-    assert with_results(readme, results, seeds) == readme, "run: make readme"
+def test_the_headline_and_the_first_table_stand_between_the_markers() -> None:
+    readme = "before\n<!-- results -->\nold\n<!-- /results -->\nafter\n"
+    written = with_results(readme, RESULTS)
+    assert written.startswith("before\n<!-- results -->\n\nLess latency.\n\n![Accuracy")
+    assert written.endswith("\n\n| a |\n|---|\n| b |\n\n<!-- /results -->\nafter\n")
+    assert with_results(written, RESULTS) == written
 
 
 def test_the_picture_and_the_table_show_the_stages_of_dvc_yaml() -> None:

@@ -1,4 +1,3 @@
-import json
 import os
 import shutil
 import subprocess
@@ -9,7 +8,7 @@ import pytest
 import yaml
 
 from stages.core.launch.errors import InputError
-from stages.tools.verify import digest, disagreements, flat, mismatches, recorded
+from stages.tools.verify import digest, mismatches, recorded
 from tests.clone import ENVIRONMENT
 
 STAGES = {
@@ -49,10 +48,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def repository(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Enter a copy of it; no reports but its own are compared."""
+    """Enter a copy of it."""
     shutil.copytree(made, tmp_path / "copy", symlinks=True)
     monkeypatch.chdir(tmp_path / "copy")
-    monkeypatch.setattr("stages.tools.verify.disagreements", lambda: [])
 
 
 def remedy(message: str) -> str:
@@ -139,23 +137,3 @@ def test_a_damaged_lock_is_named(repository: None, text: str) -> None:
     Path("dvc.lock").write_text(text, encoding="latin-1")
     with pytest.raises(InputError, match=r"dvc.lock is damaged .*; restore it with: git checkout"):
         mismatches()
-
-
-@pytest.mark.parametrize("change", [1e-4, -1e-4])
-def test_a_figure_that_the_table_does_not_have_is_named(project: object, change: float) -> None:
-    shutil.copy(Path(__file__).parents[2] / "params.yaml", "params.yaml")
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    params["report"]["sla_percentile"] = 50  # the toy experiment's
-    Path("params.yaml").write_text(yaml.safe_dump(params))
-    assert list(disagreements()) == []
-    path = Path("reports/metrics.json")
-    metrics = json.loads(path.read_text())
-    summary = metrics["summary"]
-    summary["accuracy_retained"] = round(summary["accuracy_retained"] + change, 4)
-    path.write_text(json.dumps(metrics))
-    (message,) = disagreements()
-    assert message.startswith("summary.accuracy_retained is ")
-
-
-def test_nested_numbers_get_dotted_names() -> None:
-    assert flat({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}

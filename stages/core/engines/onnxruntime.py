@@ -90,13 +90,7 @@ def load(directory: Path, threads: int | None) -> tuple[Logits, int]:
 def open_session(
     file: Path, threads: int | None, profile: Path | None = None
 ) -> "InferenceSession":
-    """Return a session as it is served.
-
-    Args:
-        file: the model.
-        threads: of one operator; None leaves the choice.
-        profile: the beginning of the name of a profile to write, if any.
-    """
+    """Return a session as it is served; with `profile`, it writes one under that prefix."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -161,8 +155,7 @@ def quantize(source: Path, target: Path, options: Options) -> str:
     model = existing(source / "model.onnx")
     with readable(model):  # onnx itself refuses weights outside the model's directory
         graph = onnx.load(model).graph
-    check_types(graph, options.op_types)
-    excluded = matching(graph, options.exclude_nodes)
+    excluded = nodes_to_exclude(graph, options)
     expected = products_to_quantize(graph, options.op_types, excluded)
     quantize_dynamic(
         model_input=model,
@@ -186,31 +179,23 @@ def quantize(source: Path, target: Path, options: Options) -> str:
     return f"{found} integer products and attentions, {size:.0%} of the size"
 
 
-def check_types(graph: "GraphProto", op_types: list[str] | None) -> None:
-    """Raise InputError if an operator type to quantize is not in the model."""
+def nodes_to_exclude(graph: "GraphProto", options: Options) -> list[str]:
+    """Return the nodes that stay fp32; raise InputError if an option names what the graph lacks."""
     from onnxruntime.quantization.registry import IntegerOpsRegistry
 
     known = {node.op_type for node in graph.node} & set(IntegerOpsRegistry)
-    missing = sorted(set(op_types or ()) - known)
-    if missing:
+    if missing := sorted(set(options.op_types or ()) - known):
         raise InputError(
             f"op_types has {', '.join(missing)}; the model's types that can be quantized are "
             f"{', '.join(sorted(known))}"
         )
-
-
-def matching(graph: "GraphProto", patterns: list[str]) -> list[str]:
-    """Return the names of the nodes that match one of `patterns`; every pattern must match."""
-    found = []
-    for pattern in patterns:
-        names = [node.name for node in graph.node if fnmatchcase(node.name, pattern)]
-        if not names:
+    names = [node.name for node in graph.node]
+    for pattern in options.exclude_nodes:
+        if not any(fnmatchcase(name, pattern) for name in names):
             raise InputError(
-                f"exclude_nodes has {pattern!r}, which matches no node; one is called "
-                f"{graph.node[0].name!r}"
+                f"exclude_nodes has {pattern!r}, which matches no node; one is called {names[0]!r}"
             )
-        found += names
-    return found
+    return [name for name in names if any(fnmatchcase(name, p) for p in options.exclude_nodes)]
 
 
 def products_to_quantize(

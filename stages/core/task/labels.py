@@ -33,16 +33,13 @@ def class_names(labels: pd.Series, given: list[str] | None) -> list[str]:
 
 
 def classes(labels: pd.Series, names: list[str], rating_threshold: float | None) -> pd.Series:
-    """Return the class index of every label, missing where the label is.
+    """Return the class index of every label, missing where the label is "".
 
-    Args:
-        labels: names or, if none is one, indices of names; "" where unknown.
-        names: of the classes.
-        rating_threshold: if given, labels are ratings whose sign gives the class; a rating weaker
-            than the threshold gives none.
+    Labels are names or, if none is one, indices of names. With `rating_threshold`, they are ratings
+    whose sign gives the class; a rating weaker than the threshold gives none.
 
     Raises:
-        InputError: a label is neither.
+        InputError: a label is none of these.
     """
     if rating_threshold is not None:
         ratings = pd.to_numeric(labels.where(labels != ""), errors="coerce")

@@ -95,11 +95,7 @@ def _read_delimited(path: Path, columns: list[str] | None) -> pd.DataFrame:
 def strings(table: pd.DataFrame, name: str, file: str, key: str) -> pd.Series:
     """Return a column as strings, "" where missing, and whole numbers without a fraction.
 
-    Args:
-        table: what `read_table` returned.
-        name: of the column.
-        file: the file's name, for an error.
-        key: the setting that names the column, for an error.
+    `file` and `key`, the setting that names the column, are for an error.
 
     Raises:
         InputError: there is not one such column, or it holds neither texts nor numbers.
