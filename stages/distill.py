@@ -36,8 +36,6 @@ from stages.core.training.trainer import (
 
 
 class Config(Section):
-    """Settings of this stage."""
-
     distill: DistillConfig
     student: StudentConfig
     model: ModelConfig

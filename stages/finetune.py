@@ -23,8 +23,6 @@ from stages.core.training.trainer import kept_accuracy, longest_text, save_run, 
 
 
 class Config(Section):
-    """Settings of this stage."""
-
     finetune: FinetuneConfig
     model: ModelConfig
     seed: Seed
@@ -63,11 +61,7 @@ def run(config: Config) -> str:
 
 
 def load_classifier(corpus: DatasetDict, *, keep: bool) -> PreTrainedModel:
-    """Return the encoder with a classification head for the corpus's labels.
-
-    Args:
-        corpus: the prepared texts, whose labels these are.
-        keep: keep the checkpoint's head and its label order.
+    """Return the encoder with a head for the corpus's labels, or `keep` its own.
 
     Raises:
         InputError: the head to keep is missing, or is for other labels.

@@ -30,8 +30,6 @@ Relax the constraints in the section `report` of the settings, or name a variant
 
 
 class Config(Section):
-    """Settings of this stage."""
-
     release: ReleaseConfig
     model: ModelConfig
     data: DataConfig
