@@ -19,10 +19,9 @@ from huggingface_hub.errors import (
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError, is_disk_error
-from stages.core.launch.inputs import DataConfig, HubSource, LocalSource, ModelConfig, PackageSource
-from stages.core.launch.parse import Section
+from stages.core.launch.inputs import HubSource, LocalSource, PackageSource
 from stages.core.launch.paths import CORPUS_SOURCE, ENCODER
-from stages.core.launch.settings import RunConfig
+from stages.core.launch.settings import Settings
 from stages.core.text.archives import is_archive, unpack
 from stages.core.text.tables import SUFFIXES, is_table
 
@@ -31,13 +30,7 @@ HUB_ERRORS = (
 )
 
 
-class Config(Section):
-    run: RunConfig
-    model: ModelConfig
-    data: DataConfig
-
-
-def run(config: Config) -> str:
+def run(config: Settings) -> str:
     """Write data/raw/encoder or data/raw/corpus, complete and checked.
 
     Raises:
@@ -173,4 +166,4 @@ def copy_corpus(source: Path, target: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    launch(run, Config)
+    launch(run)

@@ -8,10 +8,8 @@ from stages.core.engines.variant import Variant, variants
 from stages.core.launch.atomic import atomic_file, write_json, write_text
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
-from stages.core.launch.inputs import DataConfig, ModelConfig
-from stages.core.launch.parse import Section
 from stages.core.launch.paths import BENCHMARK, MACHINE, REPORTS
-from stages.core.launch.settings import BenchmarkConfig, Forms, ReportConfig
+from stages.core.launch.settings import Settings
 from stages.core.measuring.rounds import CONTROL
 from stages.core.reporting import figures, results
 from stages.core.reporting.accuracy import mistakes
@@ -22,15 +20,7 @@ from stages.core.reporting.results import BASELINE, HEADLINE_SPEED, SLA_LATENCY,
 from stages.core.reporting.verdict import recommend
 
 
-class Config(Section):
-    benchmark: BenchmarkConfig
-    report: ReportConfig
-    model: ModelConfig
-    data: DataConfig
-    forms: Forms
-
-
-def run(config: Config) -> str:
+def run(config: Settings) -> str:
     """Write reports/: results.md, index.html, results.csv, sweep.csv, metrics.json, the figures.
 
     Raises:
@@ -126,4 +116,4 @@ def metrics(table: pd.DataFrame, percentile: int) -> dict[str, dict[str, float]]
 
 
 if __name__ == "__main__":
-    launch(run, Config)
+    launch(run)
