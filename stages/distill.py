@@ -22,15 +22,8 @@ from stages.core.launch.paths import REPORTS, existing
 from stages.core.launch.settings import Settings
 from stages.core.task.losses import UNLABELLED, DistillationTrainer
 from stages.core.text.corpus import load_corpus
+from stages.core.training import trainer
 from stages.core.training.student import build_student
-from stages.core.training.trainer import (
-    bf16_wanted,
-    kept_accuracy,
-    longest_text,
-    save_run,
-    tokenize,
-    train,
-)
 
 
 def run(config: Settings) -> str:
@@ -42,12 +35,12 @@ def run(config: Settings) -> str:
     tokenizer = student_tokenizer(directory, student)
     corpus = load_corpus()
     del corpus["test"]
-    tokens = tokenize(corpus, tokenizer, config.model.max_length)
+    tokens = trainer.tokenize(corpus, tokenizer, config.model.max_length)
     if config.distill.label_weight < 1:
         texts = with_transfer(tokens)
-        logits = teacher_logits(teacher, tokenizer, texts, bf16_wanted(config.distill.bf16))
+        logits = teacher_logits(teacher, tokenizer, texts, trainer.bf16_wanted(config.distill.bf16))
         tokens["train"] = texts.add_column("teacher_logits", logits.tolist())
-    curve = train(
+    curve = trainer.train(
         student,
         tokenizer,
         tokens,
@@ -59,9 +52,9 @@ def run(config: Settings) -> str:
         label_weight=config.distill.label_weight,
     )
     target = Variant("student", "pytorch").directory
-    manifest = Manifest("pytorch", "PyTorch", longest_text(student.config))
-    save_run(student, tokenizer, curve, target, REPORTS / "distill.csv", manifest.write)
-    return f"{target} with a validation accuracy of {kept_accuracy(curve):.4f}"
+    manifest = Manifest("pytorch", "PyTorch", trainer.longest_text(student.config))
+    trainer.save_run(student, tokenizer, curve, target, REPORTS / "distill.csv", manifest.write)
+    return f"{target} with a validation accuracy of {trainer.kept_accuracy(curve):.4f}"
 
 
 def student_tokenizer(teacher: Path, student: PreTrainedModel) -> PreTrainedTokenizerBase:
@@ -86,7 +79,10 @@ def with_transfer(corpus: DatasetDict) -> Dataset:
 
 
 def teacher_logits(
-    teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Dataset, bf16: bool
+    teacher: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Dataset,
+    bf16: bool,
 ) -> np.ndarray:
     """Return the teacher's logits for tokenized `texts`, float32, shape (texts, classes).
 

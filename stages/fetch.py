@@ -31,12 +31,7 @@ HUB_ERRORS = (
 
 
 def run(config: Settings) -> str:
-    """Write data/raw/encoder or data/raw/corpus, complete and checked.
-
-    Raises:
-        InputError: the source can't be reached, isn't what its hash or revision says, or lacks
-            what an encoder or a corpus needs.
-    """
+    """Write data/raw/encoder or data/raw/corpus; InputError if it can't be had or is no such."""
     encoder = config.run.required("item") == "encoder"
     source = config.model.source if encoder else config.data.source
     target = ENCODER if encoder else CORPUS_SOURCE

@@ -1,14 +1,8 @@
 """Fine-tune the encoder into the teacher, or keep a classifier that is fine-tuned already."""
 
 import pandas as pd
+import transformers
 from datasets import DatasetDict
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    set_seed,
-)
 
 from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.command import launch
@@ -22,11 +16,11 @@ from stages.core.training.trainer import kept_accuracy, longest_text, save_run, 
 
 def run(config: Settings) -> str:
     """Write the teacher's checkpoint and its learning curve, reports/finetune.csv."""
-    set_seed(config.seed)
+    transformers.set_seed(config.seed)
     corpus = load_corpus()
     existing(ENCODER)
     check_length(config.model.max_length)
-    tokenizer = AutoTokenizer.from_pretrained(
+    tokenizer = transformers.AutoTokenizer.from_pretrained(
         ENCODER, model_max_length=config.model.max_length, truncation_side="right"
     )
     model = load_classifier(corpus, keep=config.finetune.epochs == 0)
@@ -52,7 +46,7 @@ def run(config: Settings) -> str:
     return f"{target} with a validation accuracy of {kept_accuracy(curve):.4f}"
 
 
-def load_classifier(corpus: DatasetDict, *, keep: bool) -> PreTrainedModel:
+def load_classifier(corpus: DatasetDict, *, keep: bool) -> transformers.PreTrainedModel:
     """Return the encoder with a head for the corpus's labels, or `keep` its own.
 
     Raises:
@@ -62,7 +56,7 @@ def load_classifier(corpus: DatasetDict, *, keep: bool) -> PreTrainedModel:
     labels = {"id2label": dict(enumerate(names)), "label2id": {n: i for i, n in enumerate(names)}}
     if keep:
         check_head(names)
-    model, found = AutoModelForSequenceClassification.from_pretrained(
+    model, found = transformers.AutoModelForSequenceClassification.from_pretrained(
         ENCODER,
         num_labels=len(names),
         ignore_mismatched_sizes=not keep,
@@ -79,7 +73,7 @@ def load_classifier(corpus: DatasetDict, *, keep: bool) -> PreTrainedModel:
 
 def check_length(max_length: int) -> None:
     """Raise InputError unless the encoder can read texts of `max_length` tokens."""
-    longest = longest_text(AutoConfig.from_pretrained(ENCODER))
+    longest = longest_text(transformers.AutoConfig.from_pretrained(ENCODER))
     if max_length > longest:
         raise InputError(
             f"model.max_length = {max_length}, but the encoder reads at most {longest} tokens; use "
@@ -89,7 +83,7 @@ def check_length(max_length: int) -> None:
 
 def check_head(names: list[str]) -> None:
     """Raise InputError unless the encoder has a trained head for the labels `names`."""
-    config = AutoConfig.from_pretrained(ENCODER)
+    config = transformers.AutoConfig.from_pretrained(ENCODER)
     if not any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
         raise InputError(
             f"finetune.epochs = 0 keeps a fine-tuned classifier, but {ENCODER} has no "

@@ -29,8 +29,6 @@ def run(config: Settings) -> str:
     used = [*(name for each in engines for name in load_engine(each).PACKAGES), *PACKAGES]
     machine = {
         "cpu": cpu.get("brand_raw", platform.processor()),
-        "cpu_family": cpu.get("family"),
-        "cpu_model": cpu.get("model"),
         "instruction_sets": [name for name in INSTRUCTION_SETS if name in flags],
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),

@@ -79,10 +79,7 @@ def read_lines(name: str) -> list[str]:
 
 
 def print_text(rows: Iterator[Row], _: tuple[str, ...]) -> None:
-    """Print rows for people: one a line, without control characters.
-
-    Of two models, the second's answer stands after the first's, with ≠ where they disagree.
-    """
+    """Print rows for people, one a line, without control characters; ≠ marks disagreement."""
     for row in rows:
         answer = f"{printable(str(row['label']))}\t{row['score']:.4f}"
         if "other_label" in row:
@@ -92,10 +89,7 @@ def print_text(rows: Iterator[Row], _: tuple[str, ...]) -> None:
 
 
 def print_csv(rows: Iterator[Row], fields: tuple[str, ...]) -> None:
-    """Print rows as csv with a header, texts unchanged, so that they can be joined on.
-
-    So a spreadsheet takes a text like `=1+1` for a formula, unless it imports the column as text.
-    """
+    """Print rows as csv with a header, texts unchanged, so that they can be joined on."""
     # Texts always in quotes: unquoted, a carriage return in one would end the row.
     writer = csv.DictWriter(sys.stdout, fields, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     writer.writeheader()

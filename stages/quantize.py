@@ -13,9 +13,7 @@ from stages.core.launch.settings import Settings
 def run(config: Settings) -> str:
     """Write a model in one quantized form.
 
-    Raises:
-        InputError: the form has no settings, an option names what the model lacks, or a product
-            with weights stayed in fp32.
+    InputError names options that the model lacks, and products with weights that stayed in fp32.
     """
     variant = Variant(config.run.required("model"), config.run.required("form"))
     if variant.form not in config.quantize:

@@ -18,13 +18,9 @@ from stages.core.reporting import tables
 from stages.core.reporting.results import BASELINE, fastest_student, recommended
 
 TEMPLATE = Path(__file__).parent / "core" / "reporting" / "templates" / "card.md.jinja"
-REFUSAL = """# No model
-
-No variant meets the constraints on latency and accuracy:
-
-{}
-
-Relax the constraints in the section `report` of the settings, or name a variant, such as `{}`."""
+REFUSAL = (
+    "# No model\n\nNo variant meets the constraints of `report`. Relax them, or use `{}`.\n\n{}"
+)
 
 
 def run(config: Settings) -> str:
@@ -35,11 +31,8 @@ def run(config: Settings) -> str:
     with atomic_directory(RELEASE) as directory:
         if name is None:
             reasons = tables.render(table, [tables.VARIANT, tables.Column("Reason", "verdict")])
-            text = REFUSAL.format(tables.markdown(reasons), other)
-            done = (
-                f"{RELEASE} holds no model, because no variant meets the constraints of report; "
-                f"relax them, or use {other}"
-            )
+            text = REFUSAL.format(other, tables.markdown(reasons))
+            done = f"{RELEASE} holds no model: no variant meets the constraints; use {other}"
         else:
             variant = Variant.named(name)
             shutil.copytree(variant.directory, directory, dirs_exist_ok=True)

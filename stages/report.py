@@ -23,9 +23,7 @@ from stages.core.reporting.verdict import recommend
 def run(config: Settings) -> str:
     """Write reports/: results.md, index.html, results.csv, sweep.csv, metrics.json, the figures.
 
-    Raises:
-        InputError: the samples or the profile are of other variants than forms names, or too few
-            for the SLA's percentile.
+    InputError names samples of other variants than those of `forms`, or too few for the percentile.
     """
     served = variants(config.forms)
     names = [variant.name for variant in served]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stages.core.launch.settings import Settings
 from tests.conftest import ROOT
 
 STAGES = ROOT / "stages"
@@ -75,7 +76,7 @@ def test_a_stages_dependencies_are_the_code_that_it_imports(name: str) -> None:
 @pytest.mark.parametrize("name", DAG.keys() - {"machine", "fetch"})
 def test_a_stages_parameters_are_the_settings_that_it_reads(name: str) -> None:
     source = (STAGES / f"{DAG[name]['cmd'].split()[2].split('.')[1]}.py").read_text()
-    read = set(re.findall(r"\bconfig\.(\w+)", source)) - {"run"}
+    read = set(re.findall(r"\bconfig\.(\w+)", source)) & Settings.model_fields.keys() - {"run"}
     assert {key.split(".")[0] for key in DAG[name].get("params", ())} == read
 
 

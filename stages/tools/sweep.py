@@ -18,7 +18,6 @@ from stages.core.launch.atomic import atomic_directory, write_text
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import REPORTS, check_root
 from stages.core.measuring.conditions import commit
-from stages.core.reporting.figures import accuracy_by_value
 from stages.core.reporting.results import BASELINE, fastest_student
 from stages.core.reporting.tables import (
     PARAMETERS,
@@ -43,7 +42,7 @@ EACH = (
 
 
 def run(setting: str, values: list[str], overrides: list[str]) -> Path:
-    """Write reports/sweeps/<setting>: a table of every run's results, a page and a chart.
+    """Write reports/sweeps/<setting>: a table of every run's results, and a page.
 
     Raises:
         InputError: there are fewer than two values, or an experiment fails.
@@ -60,7 +59,6 @@ def run(setting: str, values: list[str], overrides: list[str]) -> Path:
     target = REPORTS / "sweeps" / setting
     with atomic_directory(target) as directory:
         table.to_csv(directory / "results.csv", index=False)
-        accuracy_by_value(table, setting).save(directory / "accuracy_latency.svg")
         write_text(directory / "README.md", page(setting, table, overrides))
     return target
 
@@ -113,8 +111,6 @@ teacher in PyTorch, timed in the same run, from text to label of test sentences.
 
 Over these runs: test accuracy {spread(students["accuracy"])}, retained
 {spread(students["accuracy_retained"])}.
-
-![Accuracy against latency](accuracy_latency.svg)
 """
 
 

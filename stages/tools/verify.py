@@ -26,9 +26,6 @@ def mismatches() -> list[str]:
     """Return a message for everything that differs from dvc.lock.
 
     An output that is not here, such as data/ in a fresh clone, is no mismatch; a missing report is.
-
-    Raises:
-        InputError: dvc.lock is damaged.
     """
     outputs = recorded()
     missing = [path for path in outputs if REPORTS in path.parents and not path.exists()]
@@ -41,11 +38,7 @@ def mismatches() -> list[str]:
 
 
 def recorded(revision: str | None = None) -> Outputs:
-    """Return the outputs that dvc.lock names, here or in a git revision.
-
-    Raises:
-        InputError: dvc.lock is damaged.
-    """
+    """Return the outputs that dvc.lock names, here or in a git revision; InputError if damaged."""
     try:
         with Repo(rev=revision) as repo:
             found = {repo.fs.relpath(out.fs_path, repo.root_dir): out for out in repo.index.outs}

@@ -24,11 +24,7 @@ def optimize(file: Path) -> str:
     A text classifier's head reads no other token of that layer, so that what follows its attention
     is needed for one. Fused operators (Attention, Gelu) are ONNX Runtime's own.
 
-    Returns:
-        What was found to optimize, in words.
-
-    Raises:
-        ValueError: the model is in more than one file, or has an attention that can't be INT8.
+    Raises ValueError if the model is in more than one file, or has an attention that can't be INT8.
     """
     if file.with_name(f"{file.name}_data").exists():
         raise ValueError("it is over 2 GB")

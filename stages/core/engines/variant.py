@@ -51,19 +51,12 @@ def variants(forms: list[str]) -> list[Variant]:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a variant's directory says about itself.
+    """What a variant's directory says about itself."""
 
-    Attributes:
-        engine: the module of stages/core/engines that serves it.
-        title: the form's name for people, such as `ONNX INT8`.
-        positions: the longest text that the model can read, in tokens.
-        quantized: whether its speed and accuracy depend on integer instructions.
-    """
-
-    engine: str
-    title: str
-    positions: int
-    quantized: bool = False
+    engine: str  # the module of stages/core/engines that serves it
+    title: str  # the form's name for people, such as `ONNX INT8`
+    positions: int  # the longest text that the model can read, in tokens
+    quantized: bool = False  # whether its speed and accuracy depend on integer instructions
 
     @classmethod
     def read(cls, directory: Path) -> "Manifest":

@@ -22,9 +22,7 @@ from stages.core.launch.settings import Settings, read_settings
 def launch(run: Callable[[Settings], str], *, alone: bool = False) -> None:
     """Run one stage as a command, once the settings of all stages are valid.
 
-    Args:
-        run: the stage; returns one line that says what it wrote, with its headline figure.
-        alone: whether no other stage may run on this machine meanwhile.
+    It prints the line that `run` returns; `alone` keeps other stages off this machine meanwhile.
     """
     composed: list[DictConfig] = []
 

@@ -29,13 +29,13 @@ class Section(BaseModel):
 
 
 def parse(config: DictConfig, schema: type[T]) -> T:
-    """Return the sections of `config` that `schema` has as fields, as a validated `schema`.
+    """Return a composed config as a validated model.
 
     Raises:
         InputError: names each offending key, its value and what is allowed.
     """
     try:
-        values = {key: _resolved(config[key]) for key in schema.model_fields if key in config}
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise InputError(_not_set(str(error.full_key))) from error
     except InterpolationToMissingValueError as error:
@@ -52,12 +52,6 @@ def parse(config: DictConfig, schema: type[T]) -> T:
         raise InputError(describe(error)) from error
     except (TypeError, ValueError) as error:  # a key or a number that JSON can't hold
         raise InputError(f"the settings can't be written as JSON ({error})") from error
-
-
-def _resolved(section: Any) -> Any:
-    if not OmegaConf.is_config(section):
-        return section
-    return OmegaConf.to_container(section, resolve=True, throw_on_missing=True)
 
 
 def _not_set(key: str) -> str:

@@ -43,14 +43,9 @@ class Clocks:
 
 
 def our_cores(statistics: str, affinity: set[int]) -> list[list[float]]:
-    """Return the seconds of each of our cores, as /proc/stat lists them.
+    """Return the seconds of each of our cores from /proc/stat, by the ids that we may use.
 
-    By id: a core that is offline has no line. In some containers the lines are numbered anew, so
-    that an id of ours may be missing; then all lines are ours.
-
-    Args:
-        statistics: /proc/stat.
-        affinity: the ids of the cores that this process may use.
+    An offline core has no line. In some containers lines are renumbered; then all are ours.
     """
     lines = re.findall(r"^cpu(\d+) (.+)$", statistics, re.MULTILINE)
     seconds = {

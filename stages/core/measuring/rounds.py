@@ -13,6 +13,7 @@ from stages.core.launch.settings import BenchmarkConfig, SweepConfig
 from stages.core.measuring.worker import Ask
 from stages.core.text.corpus import draw_texts
 
+CELL_COLUMNS = ("workload", "quantity", "round", "length", "batch")
 CONTROL = "control"  # the name under which one variant is measured a second time
 
 
@@ -98,18 +99,10 @@ def measure(
                 )
             tables.append(
                 pd.DataFrame(
-                    {
-                        "variant": variant,
-                        "workload": cell.workload,
-                        "quantity": cell.quantity,
-                        "round": cell.round,
-                        "length": cell.length,
-                        "batch": cell.batch,
-                        "texts": np.resize(sizes, len(answer["ms"])),
-                        "padding": answer["padding"],
-                        "ms": answer["ms"],
-                        "peak_mb": answer["peak_mb"],
-                    }
+                    {"variant": variant}
+                    | {name: getattr(cell, name) for name in CELL_COLUMNS}
+                    | {"texts": np.resize(sizes, len(answer["ms"]))}
+                    | {name: answer[name] for name in ("padding", "ms", "peak_mb")}
                 )
             )
     kinds = {"variant": "category", "workload": "category", "quantity": "category", "ms": "float32"}

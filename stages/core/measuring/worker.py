@@ -39,12 +39,7 @@ Ask = Callable[[Request], Answer]  # one turn of one variant; `serve` says what 
 
 
 class Worker:
-    """A process that serves one variant, from its start to the end of the context.
-
-    Attributes:
-        loaded: its answer once it has loaded the variant.
-        process: the process.
-    """
+    """A process that serves one variant until the context ends; `loaded` is its first answer."""
 
     def __init__(self, name: str, directory: Path, threads: int) -> None:
         self.name = name
@@ -163,13 +158,10 @@ def timed(calls: list[Callable[[], object]], warmup: int, seconds: float) -> lis
 
 
 def rest() -> None:
-    """Sleep until this process's threads do.
+    """Sleep until this process's threads do; InputError if they are busy for two seconds.
 
     ONNX Runtime's spin for 40 ms after the last call, on a core that the next variant needs: one
     call in fifty of that one would last a scheduler's time slice of 4 ms longer.
-
-    Raises:
-        InputError: they are still busy after two seconds.
     """
     busy = time.process_time()
     end = time.perf_counter() + REST_SECONDS

@@ -46,11 +46,7 @@ def score(predictions: pd.DataFrame) -> dict[str, float]:
 
 
 def retained(predictions: pd.DataFrame, teacher: pd.DataFrame) -> Estimate:
-    """Return the accuracy as a share of the teacher's, with a bootstrap interval over texts.
-
-    Raises:
-        InputError: the teacher's answers are all wrong.
-    """
+    """Return the accuracy as a share of the teacher's, with a bootstrap interval over texts."""
     if not right(teacher).any():
         raise InputError(
             "the teacher's answers are all wrong; check that data.label_names is in the order of "

@@ -54,24 +54,6 @@ def accuracy_latency(table: pd.DataFrame, percentile: int, sla_ms: float) -> alt
     return (intervals + points + ring + _sla(sla_ms) + name).properties(**SIZE, title=title)
 
 
-def accuracy_by_value(table: pd.DataFrame, setting: str) -> alt.LayerChart:
-    """Return accuracy against latency of the students of a sweep, a line a form.
-
-    Columns of the table: value, variant, validation_accuracy (the value is selected by it) and
-    test_label_speedup; `setting` is the key that was swept.
-    """
-    data = named(table[table["variant"].str.startswith("student")])
-    x = alt.X("share:Q", title="latency, share of the teacher's in PyTorch (log)")
-    base = alt.Chart(data.assign(share=1 / data["test_label_speedup"])).encode(
-        x=x.scale(type="log", padding=20).axis(format="%"),
-        y=_accuracy("validation_accuracy"),
-        order="value:Q",
-    )
-    values = base.mark_text(dy=-10, color="gray").encode(text="value:N")
-    lines = base.mark_line(point=True).encode(color=COLOUR)
-    return (lines + values).properties(**SIZE, title=f"Students, by {setting}")
-
-
 def latency_by_length(sweep: pd.DataFrame) -> alt.LayerChart:
     """Return latency against text length, one text at a time (columns as of `results.sweep`)."""
     data = sweep.loc[(sweep["batch"] == 1) & (sweep["length"] > 0), ["variant", "length", "ms"]]

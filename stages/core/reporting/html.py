@@ -24,12 +24,8 @@ def render(text: str, charts: dict[str, alt.TopLevelMixin], hero: dict[str, Any]
     """Return index.html: a Markdown text with interactive charts in place of its pictures.
 
     Sections of the third level are folded away under their headings. HTML in the text, such as in
-    the name of a class, is escaped.
-
-    Args:
-        text: results.md, its first line the title.
-        charts: by the file name, without .svg, of the picture that each replaces.
-        hero: `page.hero`.
+    the name of a class, is escaped. Each chart replaces the picture of its name; hero is as from
+    `page.hero`.
     """
     title, body = text.split("\n", 1)
     environment = Environment(autoescape=True, undefined=StrictUndefined)

@@ -26,8 +26,7 @@ MEASURES = {  # of single requests: workload and quantity
 def load_samples(names: list[str]) -> pd.DataFrame:
     """Return all timed calls (columns of `rounds.measure`), with variants in the order of `names`.
 
-    Raises:
-        InputError: they are not of exactly these variants and the control.
+    InputError says that they are not of exactly these variants and the control.
     """
     file = BENCHMARK / "samples.parquet"
     samples = pd.read_parquet(file)

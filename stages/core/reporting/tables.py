@@ -73,11 +73,6 @@ def _answers(data: pd.DataFrame, answer: str, confidence: str) -> pd.Series:
     return data[answer].map(literal) + data[confidence].map(" ({:.1%})".format)
 
 
-def _joined(table: pd.DataFrame, measure: str) -> pd.Series:
-    found = table.filter(regex=rf"^{measure}_(mean|p50|p95|p99)_ms$")
-    return found.apply(lambda row: " / ".join(row.map("{:.2f}".format)), axis=1)
-
-
 VARIANT = Column("Variant", _titles)
 PARAMETERS = Column("Params", "parameters", "{:.3g}M", 1e6)
 ACCURACY = Column("Test accuracy", "accuracy", "{:.1%}")
@@ -109,10 +104,6 @@ MISTAKES = (
     Column("Label", lambda data: data["label"].map(literal)),
     Column("Student", partial(_answers, answer="answer", confidence="confidence")),
     Column("Teacher", partial(_answers, answer="label", confidence="teacher_confidence")),
-)
-LATENCIES = (
-    VARIANT,
-    *(Column(title, partial(_joined, measure=name)) for name, title in MEASURES.items()),
 )
 SPEEDUPS = (
     VARIANT,

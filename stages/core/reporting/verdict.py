@@ -19,14 +19,9 @@ def recommend(
     scheduler's. Variants whose interval reaches the fastest one's speed tie with it, and the most
     accurate of these is recommended.
 
-    Args:
-        table: columns of results.csv.
-        ratio: how many times faster the first variant is than the second, paired, with the noise
-            in its interval.
-        constraints: on latency and accuracy.
-
-    Returns:
-        The table with recommended and verdict (the reason), and a summary.
+    The ratio gives how many times faster the first variant is than the second, paired, with the
+    noise in its interval. Returned are results.csv with recommended and verdict (the reason), and a
+    summary.
     """
     needed, sla = 1 - constraints.accuracy_loss, constraints.sla_ms
     percentile = f"p{constraints.sla_percentile}"

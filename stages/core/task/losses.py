@@ -61,11 +61,8 @@ def consistency_loss(
 ) -> torch.Tensor:
     """Return the mean cross-entropy of two forward passes plus `weight` times their divergence.
 
-    Args:
-        first: logits, shape (batch, classes).
-        second: logits of the same texts, shape (batch, classes).
-        labels: class indices, shape (batch,).
-        weight: of the symmetric Kullback-Leibler divergence.
+    Both are logits of shape (batch, classes), the labels class indices of shape (batch,); the
+    divergence is the symmetric Kullback-Leibler one.
     """
     cross_entropy = functional.cross_entropy(torch.cat([first, second]), labels.repeat(2))
     p, q = functional.log_softmax(first, dim=-1), functional.log_softmax(second, dim=-1)
@@ -83,14 +80,9 @@ def distillation_loss(
 ) -> torch.Tensor:
     """Return the mean over a batch of the loss of Hinton et al. (2015, arXiv:1503.02531).
 
-    Every text has the same weight; an unlabelled one has no second term.
-
-    Args:
-        logits: of the student, shape (batch, classes).
-        teacher_logits: shape (batch, classes).
-        labels: class indices, `UNLABELLED` where unknown, shape (batch,).
-        temperature: softens both distributions; its square keeps the gradient's scale.
-        label_weight: share of the cross-entropy with the labels, from 0 to 1.
+    Logits have the shape (batch, classes), labels (batch,), `UNLABELLED` where unknown. Every text
+    has the same weight; an unlabelled one has no second term. The temperature softens both
+    distributions, and its square keeps the gradient's scale.
     """
     soft = functional.kl_div(
         functional.log_softmax(logits / temperature, dim=-1),

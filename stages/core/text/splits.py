@@ -13,10 +13,9 @@ PRECEDENCE = ("test", "validation", "train", "transfer")
 
 
 def claims(files: list[Path], patterns: Files) -> dict[str, list[Path]]:
-    """Return the files of each split; train takes what no other split claims.
+    """Return the files of each split; InputError if its patterns match none.
 
-    Raises:
-        InputError: a split's patterns match no file.
+    Train takes what no other split claims.
     """
     found = {
         name: [file for file in files if any(map(file.match, getattr(patterns, name)))]
@@ -61,11 +60,7 @@ def sample(table: pd.DataFrame, max_texts: int | None, seed: int) -> pd.DataFram
 
 
 def split(table: pd.DataFrame, data: DataConfig, names: list[str]) -> pd.DataFrame:
-    """Take the test and validation splits that no file gives out of train, stratified by label.
-
-    Raises:
-        InputError: a split would lack a class.
-    """
+    """Take the splits that no file gives out of train; InputError if one would lack a class."""
     shares = {"test": data.test_share, "validation": data.validation_share}
     rows = int((table["split"] == "train").sum())
     for name, share in shares.items():

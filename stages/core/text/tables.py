@@ -24,11 +24,9 @@ def is_table(path: Path) -> bool:
 
 
 def read_table(path: Path, columns: list[str] | None) -> pd.DataFrame:
-    """Read one file. Csv and tsv give strings only, so that "NA" and "007" stay what they are.
+    """Read one file; `columns` are those of a csv or tsv without a header line.
 
-    Args:
-        path: the file; a tsv has no quotes.
-        columns: the columns of a csv or tsv without a header line.
+    Csv and tsv give strings only, so that "NA" and "007" stay what they are. A tsv has no quotes.
 
     Raises:
         InputError: the file is empty, not in UTF-8, or not in the format of its suffix.
@@ -95,10 +93,7 @@ def _read_delimited(path: Path, columns: list[str] | None) -> pd.DataFrame:
 def strings(table: pd.DataFrame, name: str, file: str, key: str) -> pd.Series:
     """Return a column as strings, "" where missing, and whole numbers without a fraction.
 
-    `file` and `key`, the setting that names the column, are for an error.
-
-    Raises:
-        InputError: there is not one such column, or it holds neither texts nor numbers.
+    InputError names `file`, and `key`, the setting of the column, if that isn't there or no text.
     """
     if list(table.columns).count(name) != 1:
         columns = ", ".join(str(column) for column in table.columns)

@@ -46,13 +46,8 @@ HEAD = "pooler."  # belongs to a task: it may be missing, and is trained anew
 def rebuild(source: Path, target: Path, name: str) -> list[str]:
     """Write a checkpoint's config, tokenizer and weights anew, once it is able to classify.
 
-    Args:
-        source: the checkpoint's directory.
-        target: an empty directory.
-        name: what to call the checkpoint in an error.
-
-    Returns:
-        The keys that were dropped from its config and that of its tokenizer.
+    Returns the keys that were dropped from its config and that of its tokenizer; `name` is for
+    errors.
 
     Raises:
         InputError: the checkpoint lacks something, can't be loaded, or needs code of its own.
@@ -82,7 +77,10 @@ def load_encoder(source: Path, name: str) -> PreTrainedModel:
 
 
 def check(
-    config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, outputs: set[str], name: str
+    config: PretrainedConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    outputs: set[str],
+    name: str,
 ) -> None:
     """Raise InputError unless a checkpoint can be fine-tuned and served: texts in, logits out."""
     if outputs - set(getattr(config, "keys_to_ignore_at_inference", ())) != {"logits"}:

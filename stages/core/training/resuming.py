@@ -18,11 +18,6 @@ def run_key(model: PreTrainedModel, corpus: DatasetDict, *settings: Any) -> str:
 
     It does not notice changed code: a run that is interrupted before a change to the loss, the
     averaging or the trainer resumes after it. Remove data/checkpoints to start again.
-
-    Args:
-        model: before its first step.
-        corpus: tokenized splits.
-        settings: everything else that decides the weights, as plain values.
     """
     texts = {name: split.to_dict() for name, split in corpus.items()}
     versions = (torch.__version__, transformers.__version__, torch.get_num_threads())

@@ -127,10 +127,7 @@ def from_checkpoint(path: str, config: DistilBertConfig) -> PreTrainedModel:
 
 
 def chosen_layers(config: StudentConfig, teacher: PretrainedConfig) -> list[int]:
-    """Return the teacher's layer for each of the student's.
-
-    They are the configured ones, or evenly spaced from the first to the last; a single one is the
-    first.
+    """Return the teacher's layer for each of the student's, by default evenly from the first.
 
     Raises:
         InputError: the teacher has no such layers, or another width.

@@ -94,18 +94,8 @@ def train(
     A run that is interrupted before `save_run` resumes after its last complete epoch and ends with
     the same weights.
 
-    Args:
-        model: a sequence classifier.
-        tokenizer: its tokenizer; batches are padded to their longest text.
-        corpus: tokenized splits; train and validation are read.
-        config: the settings of `section`.
-        section: named in errors.
-        seed: of dropout and of the order of the batches.
-        trainer_class: a Trainer with another loss.
-        trainer_options: further arguments of that Trainer.
-
-    Returns:
-        One row an epoch: epoch, train_loss, validation_loss, validation_accuracy.
+    The corpus is tokenized; `config` holds the settings of `section`. Returned is one row an epoch:
+    epoch, train_loss, validation_loss, validation_accuracy.
 
     Raises:
         InputError: the training diverged, or never had finite weights.
@@ -166,7 +156,11 @@ class FiniteLoss(TrainerCallback):
         self.section = section
 
     def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, *_: Any, **values: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        *_: Any,
+        **values: Any,
     ) -> None:
         """Raise InputError unless the validation loss is finite; the Trainer saves after this."""
         loss = values["metrics"]["eval_loss"]

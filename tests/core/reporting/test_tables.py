@@ -87,13 +87,6 @@ def test_what_is_not_among_the_forms_is_left_out() -> None:
     assert len(lines(tables.beside_the_post(without_int8))) == 2 + 2
 
 
-def test_percentiles_are_shown_where_there_are_any(table: pd.DataFrame) -> None:
-    assert "3.00 / 3.00" in render(table, tables.LATENCIES).loc["student_int8"].tolist()
-    tail = {f"{measure}_p95_ms": table[f"{measure}_p50_ms"] for measure in MEASURES}
-    more = render(table.assign(**tail), tables.LATENCIES)
-    assert "3.00 / 3.00 / 3.00" in more.loc["student_int8"].tolist()
-
-
 def test_the_last_speedup_is_the_controls(table: pd.DataFrame) -> None:
     control = dict.fromkeys(MEASURES, Estimate(1.004, 0.998, 1.01))
     found = lines(tables.speedups(table, control, "student_int8"))
