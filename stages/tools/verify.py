@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc.scm import SCMError
 from tqdm import tqdm
 
 from stages.core.launch.errors import InputError
@@ -41,7 +42,7 @@ def mismatches() -> list[str]:
 
 
 def recorded(revision: str | None = None) -> Outputs:
-    """Return the outputs that dvc.lock names, here or in a git revision.
+    """Return the outputs that dvc.lock names, here or in a git revision (none if there is none).
 
     Raises:
         InputError: dvc.lock is damaged.
@@ -50,6 +51,8 @@ def recorded(revision: str | None = None) -> Outputs:
         with Repo(rev=revision) as repo:
             found = {repo.fs.relpath(out.fs_path, repo.root_dir): out for out in repo.index.outs}
             return {Path(path): out.hash_info.value for path, out in found.items() if out.hash_info}
+    except SCMError:
+        return {}
     except DvcException as error:
         remedy = "git checkout HEAD dvc.lock && dvc repro"
         raise InputError(f"dvc.lock is damaged ({error}); restore it with: {remedy}") from error
@@ -67,34 +70,34 @@ def digest(path: Path) -> str:
 
 
 def damage(outputs: Outputs) -> str | None:
-    """Name the damaged outputs and cache objects, and the command that makes them anew."""
+    """Name the damaged outputs and cache objects, and the command that restores them."""
     cache = Path(os.path.relpath(Repo().cache.local.path))
     # From a damaged object DVC restores an output, and records that in dvc.lock as it comes: only
     # the committed dvc.lock still names the object.
-    committed = recorded("HEAD") if Path(".git").exists() else outputs
-    named = {name: path for each in (outputs, committed) for path, name in each.items()}
-    objects = {path: out for name, out in named.items() for path in members(cache, name)}
-    files = [*(path for path in outputs if path.exists()), *objects]
-    expected = outputs | {
-        path: f"{path.parent.name}{path.name}".removesuffix(".dir") for path in objects
+    ours, committed = (objects(cache, each) for each in (outputs, recorded("HEAD")))
+    expected = {path: name for path, name in outputs.items() if path.exists()} | {
+        path: f"{path.parent.name}{path.name}".removesuffix(".dir") for path in ours | committed
     }
-    damaged = [
-        path
-        for path in tqdm(files, desc="verify", unit="file", disable=None)
-        if digest(path) != expected[path]
-    ]
+    files = tqdm(expected, desc="verify", unit="file", disable=None)
+    damaged = [path for path in files if digest(path) != expected[path]]
     if not damaged:
         return None
-    names = {(path.parent.name + path.name).encode() for path in damaged if path in objects}
-    runs = (cache.parents[1] / "runs").glob("??/*/*")
-    spoilt = [run.parent for run in runs if any(name in run.read_bytes() for name in names)]
-    restored = [objects[path] for path in damaged if path in objects and objects[path].exists()]
-    remove = shlex.join(dict.fromkeys(map(str, (*damaged, *restored, *spoilt))))
-    ours = {path for name in outputs.values() for path in members(cache, name)}
-    lost = {path for path in damaged if path in objects} - ours
-    lock = "git checkout HEAD dvc.lock && " if lost else ""
+    lost = [path for path in damaged if path in committed and path not in ours]
+    wrong = {committed[path] for path in lost if committed[path].exists()}
+    whole = {ours[path] for path in damaged if path in ours} - {*damaged, *wrong}
+    commands = [
+        shlex.join(["rm", "-rf", *map(str, (*damaged, *sorted(wrong - {*damaged})))]),
+        *(["git checkout HEAD dvc.lock"] if lost else []),
+        *(shlex.join(["dvc", "commit", str(path)]) for path in sorted(whole) if path.exists()),
+        "dvc repro",
+    ]
     shown = shlex.join(map(str, damaged))
-    return f"not as recorded: {shown}; restore with: rm -rf {remove} && {lock}dvc repro"
+    return f"not as recorded: {shown}; restore with: {' && '.join(commands)}"
+
+
+def objects(cache: Path, outputs: Outputs) -> dict[Path, Path]:
+    """Return the cache objects that hold `outputs`, and which output each belongs to."""
+    return {path: output for output, name in outputs.items() for path in members(cache, name)}
 
 
 def members(cache: Path, name: str) -> list[Path]:
