@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
 # The commands that messages name.
 NAMED = re.compile(
-    r"(?:mend|restore it|make it|make them|make both anew) with: (.+)"
+    r"(?:restore|restore it|make it|make them) with: (.+)"
     r"|(?:free some space|remove .+), then run (dvc repro)"
 )
 TIMED = ("benchmark", "profile")

@@ -10,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stages.tools.verify import flat
 from tests.clone import ROOT, Clone, stages
 from tests.conftest import make_texts
 
@@ -100,7 +99,9 @@ def test_settings_are_swept_and_branches_compared(clone: Clone, run: Callable[[s
     run("dvc exp branch per-tensor")
     # The rows are what differs between the two, with the values of each.
     old, new = (
-        flat(json.loads(clone.run("git", "show", f"{branch}:reports/metrics.json")))
+        pd.json_normalize(json.loads(clone.run("git", "show", f"{branch}:reports/metrics.json")))
+        .loc[0]
+        .to_dict()
         for branch in ("main", "try-per-tensor")
     )
     header, *rows = [row.split() for row in run("dvc metrics diff").splitlines()]

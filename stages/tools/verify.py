@@ -75,24 +75,22 @@ def damage(outputs: Outputs) -> str | None:
     # From a damaged object DVC restores an output, and records that in dvc.lock as it comes: only
     # the committed dvc.lock still names the object.
     ours, committed = (objects(cache, each) for each in (outputs, recorded("HEAD")))
+    owners = committed | ours
     expected = {path: name for path, name in outputs.items() if path.exists()} | {
-        path: f"{path.parent.name}{path.name}".removesuffix(".dir") for path in ours | committed
+        path: f"{path.parent.name}{path.name}".removesuffix(".dir") for path in owners
     }
     files = tqdm(expected, desc="verify", unit="file", disable=None)
     damaged = [path for path in files if digest(path) != expected[path]]
     if not damaged:
         return None
-    lost = [path for path in damaged if path in committed and path not in ours]
-    wrong = {committed[path] for path in lost if committed[path].exists()}
-    whole = {ours[path] for path in damaged if path in ours} - {*damaged, *wrong}
-    commands = [
-        shlex.join(["rm", "-rf", *map(str, (*damaged, *sorted(wrong - {*damaged})))]),
-        *(["git checkout HEAD dvc.lock"] if lost else []),
-        *(shlex.join(["dvc", "commit", str(path)]) for path in sorted(whole) if path.exists()),
-        "dvc repro",
-    ]
-    shown = shlex.join(map(str, damaged))
-    return f"not as recorded: {shown}; restore with: {' && '.join(commands)}"
+    held = {owners[path] for path in damaged if path in owners}
+    rest = [path for path in outputs if path in held and path.exists() and path not in damaged]
+    if any(path in committed.keys() - ours.keys() for path in damaged):
+        commands = [["rm", "-rf", *damaged, *rest], ["git", "checkout", "HEAD", "dvc.lock"]]
+    else:  # the other outputs are as recorded: their objects are written from them
+        commands = [["rm", "-rf", *damaged], *([["dvc", "commit", *rest]] if rest else [])]
+    remedy = " && ".join(shlex.join(map(str, each)) for each in (*commands, ["dvc", "repro"]))
+    return f"not as recorded: {shlex.join(map(str, damaged))}; restore with: {remedy}"
 
 
 def objects(cache: Path, outputs: Outputs) -> dict[Path, Path]:
