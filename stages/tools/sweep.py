@@ -7,6 +7,7 @@ workspace; what was made before comes from the cache.
 """
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import dvc.api
 import pandas as pd
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 
 from stages.core.launch.atomic import atomic_directory, write_text
 from stages.core.launch.errors import InputError
@@ -59,7 +61,7 @@ def run(setting: str, values: list[str], overrides: list[str]) -> Path:
         raise InputError(f"{setting} = {values}: name two or more different values")
     tables = []
     for value in values:
-        name = f"{setting}-{value}".replace(".", "-")
+        name = re.sub(r"[^\w-]+", "-", f"{setting}-{value}")
         experiment(name, [*overrides, f"{setting}={value}"])
         with dvc.api.open(str(REPORTS / "results.csv"), rev=name) as file:
             tables.append(pd.read_csv(file).assign(value=value))
@@ -82,8 +84,11 @@ def experiment(name: str, overrides: list[str]) -> None:
 
 def absolute_sources(overrides: list[str]) -> list[str]:
     """Return overrides by which a copy, of tracked files alone, finds the local sources here."""
-    with initialize_config_dir(str(Path.cwd() / "conf"), version_base="1.3"):
-        settings = compose("config", overrides)
+    try:
+        with initialize_config_dir(str(Path.cwd() / "conf"), version_base="1.3"):
+            settings = compose("config", overrides)
+    except HydraException as error:
+        raise InputError(f"{shlex.join(overrides)}: {error}; correct the setting") from error
     paths = {group: settings[group].source.get("path", "") for group in ("model", "data")}
     return [
         f"{group}.source.path={json.dumps(str(Path(path).absolute()), ensure_ascii=False)}"

@@ -87,6 +87,12 @@ def test_other_sources_stay_as_they_are(empty: Callable) -> None:
     assert sweep.absolute_sources([]) == []
 
 
+@pytest.mark.parametrize("setting", ["sede=1", "student=no-such", "seed=[1"])
+def test_a_setting_that_conf_does_not_have_is_named(empty: Callable, setting: str) -> None:
+    with pytest.raises(InputError, match=rf"{re.escape(setting)}.*: .+; correct the setting"):
+        sweep.absolute_sources([setting])
+
+
 @pytest.mark.parametrize("values", [["13"], ["13", "13"]])
 def test_one_value_is_no_sweep(empty: Callable, values: list[str]) -> None:
     with pytest.raises(InputError, match="name two or more different values"):
