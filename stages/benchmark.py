@@ -15,22 +15,15 @@ from stages.core.engines.variant import Manifest, Variant, variants
 from stages.core.launch.atomic import atomic_directory, write_json
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
-from stages.core.launch.parse import Section, Seed
 from stages.core.launch.paths import BENCHMARK
-from stages.core.launch.settings import BenchmarkConfig, Forms
+from stages.core.launch.settings import Settings
 from stages.core.measuring.conditions import Clocks, commit, conditions
 from stages.core.measuring.rounds import CONTROL, measure, request_cells, sweep_cells
 from stages.core.measuring.worker import Worker
 from stages.core.text.corpus import load_corpus
 
 
-class Config(Section):
-    benchmark: BenchmarkConfig
-    forms: Forms
-    seed: Seed
-
-
-def run(config: Config) -> str:
+def run(config: Settings) -> str:
     """Write data/benchmark: samples.parquet (a row a timed call), workers.json, conditions.json.
 
     Raises:
@@ -79,4 +72,4 @@ def run(config: Config) -> str:
 
 
 if __name__ == "__main__":
-    launch(run, Config, alone=True)
+    launch(run, alone=True)

@@ -18,10 +18,8 @@ from transformers import (
 
 from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.command import launch
-from stages.core.launch.inputs import ModelConfig
-from stages.core.launch.parse import Section, Seed
 from stages.core.launch.paths import REPORTS, existing
-from stages.core.launch.settings import DistillConfig, StudentConfig
+from stages.core.launch.settings import Settings
 from stages.core.task.losses import UNLABELLED, DistillationTrainer
 from stages.core.text.corpus import load_corpus
 from stages.core.training.student import build_student
@@ -35,16 +33,7 @@ from stages.core.training.trainer import (
 )
 
 
-class Config(Section):
-    """Settings of this stage."""
-
-    distill: DistillConfig
-    student: StudentConfig
-    model: ModelConfig
-    seed: Seed
-
-
-def run(config: Config) -> str:
+def run(config: Settings) -> str:
     """Write the student's checkpoint and its learning curve, reports/distill.csv."""
     set_seed(config.seed)
     directory = existing(Variant("teacher", "pytorch").directory)
@@ -116,4 +105,4 @@ def teacher_logits(
 
 
 if __name__ == "__main__":
-    launch(run, Config)
+    launch(run)

@@ -8,19 +8,14 @@ from stages.core.engines.classifier import encode, load_classifier, load_tokeniz
 from stages.core.engines.variant import Variant
 from stages.core.launch.atomic import atomic_directory, write_json
 from stages.core.launch.command import launch
-from stages.core.launch.parse import Section
 from stages.core.launch.paths import EVALUATION, METRICS
-from stages.core.launch.settings import RunConfig
+from stages.core.launch.settings import Settings
 from stages.core.task.decoding import predicted
 from stages.core.task.metrics import scores
 from stages.core.text.corpus import label_names, load_corpus
 
 
-class Config(Section):
-    run: RunConfig
-
-
-def run(config: Config) -> str:
+def run(config: Settings) -> str:
     """Write a variant's predictions.parquet: split, text, label, predicted, logit_<class>.
 
     Its scores are DVC metrics: reports/evaluation/<variant>.json, by split and metric.
@@ -51,4 +46,4 @@ def run(config: Config) -> str:
 
 
 if __name__ == "__main__":
-    launch(run, Config)
+    launch(run)

@@ -12,20 +12,14 @@ from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError, is_disk_error
-from stages.core.launch.parse import Section
 from stages.core.launch.paths import existing
-from stages.core.launch.settings import ExportConfig, RunConfig
+from stages.core.launch.settings import Settings
 from stages.core.text.corpus import load_corpus
 
 BATCH_SIZES = (1, 3, 8)
 
 
-class Config(Section):
-    run: RunConfig
-    export: ExportConfig
-
-
-def run(config: Config) -> str:
+def run(config: Settings) -> str:
     """Write a model's onnx variant, once its logits equal PyTorch's.
 
     Raises:
@@ -82,4 +76,4 @@ def largest_difference(
 
 
 if __name__ == "__main__":
-    launch(run, Config)
+    launch(run)

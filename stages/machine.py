@@ -10,9 +10,8 @@ import psutil
 from stages.core.engines import load_engine
 from stages.core.launch.atomic import write_json
 from stages.core.launch.command import launch
-from stages.core.launch.parse import Section
 from stages.core.launch.paths import MACHINE
-from stages.core.launch.settings import Quantizations
+from stages.core.launch.settings import Settings
 
 # The instruction sets that decide how fast a matrix product is.
 INSTRUCTION_SETS = (
@@ -22,11 +21,7 @@ INSTRUCTION_SETS = (
 PACKAGES = ("tokenizers", "numpy")  # and those of every engine in use
 
 
-class Config(Section):
-    quantize: Quantizations
-
-
-def run(config: Config) -> str:
+def run(config: Settings) -> str:
     """Write reports/machine.json: no clock and no host name, so it changes with the machine."""
     cpu = cpuinfo.get_cpu_info()
     flags = set(cpu.get("flags", ()))
@@ -48,4 +43,4 @@ def run(config: Config) -> str:
 
 
 if __name__ == "__main__":
-    launch(run, Config)
+    launch(run)

@@ -7,20 +7,15 @@ from transformers import AutoTokenizer
 from stages.core.launch.atomic import atomic_directory, write_json
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
-from stages.core.launch.inputs import DataConfig, ModelConfig
-from stages.core.launch.parse import Section
+from stages.core.launch.inputs import DataConfig
 from stages.core.launch.paths import CORPUS, CORPUS_SOURCE, ENCODER, REPORTS, existing
+from stages.core.launch.settings import Settings
 from stages.core.task.labels import class_names, classes
 from stages.core.text.splits import claims, clean, sample, split
 from stages.core.text.tables import is_table, read_table, strings
 
 
-class Config(Section):
-    data: DataConfig
-    model: ModelConfig
-
-
-def run(config: Config) -> str:
+def run(config: Settings) -> str:
     """Write data/corpus, a DatasetDict, and its statistics, reports/data.json.
 
     Raises:
@@ -105,4 +100,4 @@ def describe(corpus: DatasetDict, max_length: int) -> dict[str, dict[str, float]
 
 
 if __name__ == "__main__":
-    launch(run, Config)
+    launch(run)

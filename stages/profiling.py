@@ -23,20 +23,13 @@ from stages.core.engines.classifier import (
 from stages.core.engines.variant import Manifest, variants
 from stages.core.launch.atomic import atomic_file
 from stages.core.launch.command import launch
-from stages.core.launch.parse import Section, Seed
 from stages.core.launch.paths import REPORTS
-from stages.core.launch.settings import Forms, ProfileConfig
+from stages.core.launch.settings import Settings
 from stages.core.measuring.conditions import Clocks, conditions
 from stages.core.text.corpus import draw_texts, load_corpus
 
 
-class Config(Section):
-    profile: ProfileConfig
-    forms: Forms
-    seed: Seed
-
-
-def run(config: Config) -> str:
+def run(config: Settings) -> str:
     """Write reports/profile.csv, a row an operator of a variant."""
     random = np.random.default_rng(config.seed)
     texts = draw_texts(load_corpus()["test"]["text"][:], config.profile.texts, random)
@@ -84,4 +77,4 @@ def profile_variant(directory: Path, texts: list[str], threads: int) -> pd.DataF
 
 
 if __name__ == "__main__":
-    launch(run, Config, alone=True)
+    launch(run, alone=True)

@@ -7,16 +7,10 @@ from stages.core.engines.variant import MANIFEST, Manifest, Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
-from stages.core.launch.parse import Section
-from stages.core.launch.settings import Quantizations, RunConfig
+from stages.core.launch.settings import Settings
 
 
-class Config(Section):
-    run: RunConfig
-    quantize: Quantizations
-
-
-def run(config: Config) -> str:
+def run(config: Settings) -> str:
     """Write a model in one quantized form.
 
     Raises:
@@ -43,4 +37,4 @@ def run(config: Config) -> str:
 
 
 if __name__ == "__main__":
-    launch(run, Config)
+    launch(run)

@@ -12,10 +12,8 @@ from stages.core.engines.classifier import load_tokenizer
 from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
-from stages.core.launch.inputs import DataConfig, ModelConfig
-from stages.core.launch.parse import Section
 from stages.core.launch.paths import MACHINE, RELEASE, REPORTS
-from stages.core.launch.settings import ReleaseConfig
+from stages.core.launch.settings import Settings
 from stages.core.reporting import tables
 from stages.core.reporting.results import BASELINE, fastest_student, recommended
 
@@ -29,15 +27,7 @@ No variant meets the constraints on latency and accuracy:
 Relax the constraints in the section `report` of the settings, or name a variant, such as `{}`."""
 
 
-class Config(Section):
-    """Settings of this stage."""
-
-    release: ReleaseConfig
-    model: ModelConfig
-    data: DataConfig
-
-
-def run(config: Config) -> str:
+def run(config: Settings) -> str:
     """Write data/release: a variant's directory and its model card; without one, only a README."""
     table = pd.read_csv(REPORTS / "results.csv", index_col="variant")
     chosen, other = recommended(table), f"release.variant={fastest_student(table)}"
@@ -61,7 +51,7 @@ def run(config: Config) -> str:
     return done
 
 
-def card(config: Config, variant: Variant, table: pd.DataFrame) -> str:
+def card(config: Settings, variant: Variant, table: pd.DataFrame) -> str:
     """Return a model card (https://huggingface.co/docs/hub/model-cards) from results.csv."""
     row, manifest = table.loc[variant.name], Manifest.read(variant.directory)
     engine, chosen = load_engine(manifest.engine), recommended(table)
@@ -105,4 +95,4 @@ def card(config: Config, variant: Variant, table: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    launch(run, Config)
+    launch(run)

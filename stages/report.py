@@ -8,10 +8,8 @@ from stages.core.engines.variant import Variant, variants
 from stages.core.launch.atomic import atomic_file, write_json, write_text
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
-from stages.core.launch.inputs import DataConfig, ModelConfig
-from stages.core.launch.parse import Section
 from stages.core.launch.paths import BENCHMARK, MACHINE, REPORTS
-from stages.core.launch.settings import BenchmarkConfig, Forms, ReportConfig
+from stages.core.launch.settings import Settings
 from stages.core.measuring.rounds import CONTROL
 from stages.core.reporting import figures, results
 from stages.core.reporting.accuracy import mistakes
@@ -22,17 +20,7 @@ from stages.core.reporting.results import BASELINE, HEADLINE_SPEED, SLA_LATENCY,
 from stages.core.reporting.verdict import recommend
 
 
-class Config(Section):
-    """Settings of this stage."""
-
-    benchmark: BenchmarkConfig
-    report: ReportConfig
-    model: ModelConfig
-    data: DataConfig
-    forms: Forms
-
-
-def run(config: Config) -> str:
+def run(config: Settings) -> str:
     """Write reports/: results.md, index.html, results.csv, sweep.csv, metrics.json, the figures.
 
     Raises:
@@ -49,7 +37,16 @@ def run(config: Config) -> str:
     artefacts, accuracies = results.artefacts(served), results.accuracies(test, validation)
     table = pd.concat([artefacts, accuracies, results.latencies(samples, noise)], axis=1)
     answered = results.of_measure(samples[samples["variant"] != CONTROL], "test_label")
-    table, summary = with_verdict(table, answered, noise, config.report)
+    percentile = config.report.sla_percentile
+    if SLA_LATENCY.format(percentile) not in table:
+        raise InputError(
+            f"report.sla_percentile = {percentile} needs "
+            f"{TAIL_SAMPLES * 100 // (100 - percentile)} calls; raise benchmark.rounds × "
+            f"benchmark.calls to that, or use a lower percentile"
+        )
+    table, summary = recommend(
+        table, lambda *pair: speedup(answered, *pair).widened(noise), config.report
+    )
     student = results.headliner(table)
     if Variant.named(student).model != "student":
         student = results.fastest_student(table)
@@ -67,29 +64,12 @@ def run(config: Config) -> str:
         workers=json.loads((BENCHMARK / "workers.json").read_text()),
         machine=json.loads(MACHINE.read_text()),
         settings=config.benchmark,
-        percentile=config.report.sla_percentile,
+        percentile=percentile,
         teacher=config.model.title,
         texts=config.data.title,
     )
     write(found, answered, config.report.sla_ms)
     return f"{REPORTS}: {headline(table)}"
-
-
-def with_verdict(
-    table: pd.DataFrame, answered: pd.DataFrame, noise: float, constraints: ReportConfig
-) -> tuple[pd.DataFrame, str]:
-    """Return the table with the verdict on each variant, and a summary (`verdict.recommend`).
-
-    Raises:
-        InputError: the samples are too few for the SLA's percentile.
-    """
-    if SLA_LATENCY.format(constraints.sla_percentile) not in table:
-        calls = TAIL_SAMPLES * 100 // (100 - constraints.sla_percentile)
-        raise InputError(
-            f"report.sla_percentile = {constraints.sla_percentile} needs {calls} calls; raise "
-            f"benchmark.rounds × benchmark.calls to that, or use a lower percentile"
-        )
-    return recommend(table, lambda *pair: speedup(answered, *pair).widened(noise), constraints)
 
 
 def write(found: Findings, answered: pd.DataFrame, sla_ms: float) -> None:
@@ -136,4 +116,4 @@ def metrics(table: pd.DataFrame, percentile: int) -> dict[str, dict[str, float]]
 
 
 if __name__ == "__main__":
-    launch(run, Config)
+    launch(run)

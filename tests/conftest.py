@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from stages.core.engines.variant import ROLES, variants
-from stages.core.launch.parse import parse
+from stages.core.launch.settings import read_settings
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
@@ -64,7 +64,7 @@ def composed(*overrides: str) -> DictConfig:
 def run_stage(stage: str, *overrides: str) -> str:
     """Run a stage in process, in the current directory, on the composed config."""
     module = importlib.import_module(f"stages.{stage}")
-    return module.run(parse(composed(*overrides), module.Config))
+    return module.run(read_settings(composed(*overrides)))
 
 
 def make_root(directory: Path) -> None:

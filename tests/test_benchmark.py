@@ -7,11 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.benchmark import Config
 from stages.core.launch.errors import InputError
-from stages.core.launch.parse import parse
 from stages.core.launch.paths import BENCHMARK
-from stages.core.launch.settings import BenchmarkConfig
+from stages.core.launch.settings import BenchmarkConfig, read_settings
 from stages.core.measuring.rounds import CONTROL, measure, request_cells, sweep_cells
 from stages.core.measuring.worker import Answer, Request
 from stages.core.reporting.latency import speedup, summarise
@@ -109,7 +107,7 @@ class FakeMachine:
 
 @cache
 def settings() -> BenchmarkConfig:
-    return parse(composed(), Config).benchmark
+    return read_settings(composed()).benchmark
 
 
 def fake_samples(machine: FakeMachine) -> pd.DataFrame:

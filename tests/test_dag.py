@@ -8,16 +8,21 @@ import pandas as pd
 import pytest
 import yaml
 
-from stages.core.launch.paths import VARIANTS
+from stages.core.engines.variant import ROLES, variants
 from tests.clone import Clone
 
-SMOKE = ("-S", "+experiment=smoke")
+FORMS = ["pytorch", "onnx", "int8", "int8_per_tensor"]  # two quantized ones, in one run
+SMOKE = (
+    *("-S", "+experiment=smoke"),
+    *("-S", "quantize=[int8,int8_per_tensor]", "-S", f"forms=[{','.join(FORMS)}]"),
+)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ALL_STAGES = {
     *("machine", "fetch@encoder", "fetch@corpus", "prepare", "finetune", "distill"),
-    *("export@teacher", "export@student", "quantize@teacher", "quantize@student"),
-    *(f"evaluate@{variant.replace('_', '-')}" for variant in VARIANTS),
+    *(f"export@{model}" for model in ROLES),
+    *(f"quantize@{each.model}-{each.form}" for each in variants(FORMS[2:])),
+    *(f"evaluate@{each.model}-{each.form}" for each in variants(FORMS)),
     *("benchmark", "profile", "report", "release"),
 }
 
@@ -39,12 +44,13 @@ def test_every_output_is_there(clone: Clone) -> None:
 
 def test_the_table_has_every_variant(clone: Clone) -> None:
     table = pd.read_csv(clone.directory / "reports" / "results.csv", index_col="variant")
-    assert list(table.index) == list(VARIANTS)
+    assert list(table.index) == [variant.name for variant in variants(FORMS)]
     assert table["accuracy"].between(0.3, 1).all()
     assert table["parameters"]["student_int8"] < table["parameters"]["teacher_pytorch"]
     page = (clone.directory / "reports" / "results.md").read_text()
     assert "BERT-base (post)" in page
     assert "BERT 6×384, PyTorch" in page
+    assert "DistilBERT 2×384, ONNX INT8 per tensor" in page
 
 
 def test_no_stage_leaves_anything_but_its_outputs(clone: Clone) -> None:

@@ -1,6 +1,7 @@
 """What DVC can't see: that dependencies are declared, imports go one way and files stay small."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,13 @@ def test_a_stages_dependencies_are_the_code_that_it_imports(name: str) -> None:
     assert missing == [], "dvc repro would not rerun it when these change"
     idle = [path for path in declared if not any(file.is_relative_to(path) for file in imported)]
     assert idle == [], "it would be rerun for code that it never imports"
+
+
+@pytest.mark.parametrize("name", DAG.keys() - {"machine", "fetch"})
+def test_a_stages_parameters_are_the_settings_that_it_reads(name: str) -> None:
+    source = (STAGES / f"{DAG[name]['cmd'].split()[2].split('.')[1]}.py").read_text()
+    read = set(re.findall(r"\bconfig\.(\w+)", source)) - {"run"}
+    assert {key.split(".")[0] for key in DAG[name].get("params", ())} == read
 
 
 @pytest.mark.parametrize("folder", BELOW)

@@ -12,8 +12,10 @@ BLOCK = re.compile(r"(?<=<!-- results -->\n).*(?=<!-- /results -->)", re.DOTALL)
 
 def with_results(readme: str, results: str) -> str:
     """Return README.md with what results.md begins with: its headline and its first table."""
-    headline = results.split("\n\n")[1]
-    table = next(part for part in results.split("\n\n") if part.startswith("|"))
+    parts = results.split("\n\n")
+    warnings = [part for part in parts if part.startswith("> **Warning**")]
+    headline = "\n\n".join(parts[1 : len(warnings) + 2])
+    table = next(part for part in parts if part.startswith("|"))
     figure = "![Accuracy against latency](reports/accuracy_latency.svg)"
     return BLOCK.sub(lambda _: f"\n{headline}\n\n{figure}\n\n{table}\n\n", readme)
 

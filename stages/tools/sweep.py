@@ -22,16 +22,8 @@ from stages.core.launch.atomic import atomic_directory, write_text
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import REPORTS, check_root
 from stages.core.measuring.conditions import commit
-from stages.core.reporting.figures import accuracy_by_value
 from stages.core.reporting.results import fastest_student
-from stages.core.reporting.tables import (
-    PARAMETERS,
-    SIZE,
-    VARIANT,
-    Column,
-    markdown,
-    render,
-)
+from stages.core.reporting.tables import PARAMETERS, SIZE, VARIANT, Column, markdown, render
 
 EACH = (
     Column("Value", "value"),
@@ -44,15 +36,11 @@ EACH = (
     Column("Mean ms", "test_label_mean_ms", "{:.2f}"),
     Column("× PyTorch", "test_label_speedup", "{:.1f}", interval=True),
 )
-OVER_ALL = (
-    VARIANT,
-    Column("Test accuracy", "accuracy"),
-    Column("Retained", "accuracy_retained"),
-)
+OVER_ALL = (VARIANT, Column("Test accuracy", "accuracy"), Column("Retained", "accuracy_retained"))
 
 
 def run(setting: str, values: list[str], overrides: list[str]) -> Path:
-    """Write reports/sweeps/<setting>: a table of every run's results, a page and a chart.
+    """Write reports/sweeps/<setting>: a table of every run's results, and a page.
 
     Raises:
         InputError: there are fewer than two values, or an experiment fails.
@@ -69,7 +57,6 @@ def run(setting: str, values: list[str], overrides: list[str]) -> Path:
     target = REPORTS / "sweeps" / setting
     with atomic_directory(target) as directory:
         table.to_csv(directory / "results.csv", index=False)
-        accuracy_by_value(table, setting).save(directory / "accuracy_latency.svg")
         write_text(directory / "README.md", page(setting, table, overrides))
     return target
 
@@ -125,8 +112,6 @@ teacher in PyTorch, timed in the same run, from text to label of test sentences.
 Over these runs, as mean ± standard deviation (range):
 
 {markdown(render(spreads, OVER_ALL))}
-
-![Accuracy against latency](accuracy_latency.svg)
 """
 
 

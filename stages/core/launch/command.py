@@ -8,28 +8,22 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import hydra
 import psutil
 from omegaconf import DictConfig
-from pydantic import BaseModel
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.lock import machine_lock
-from stages.core.launch.parse import parse
 from stages.core.launch.paths import check_root
-from stages.core.launch.settings import check
-
-T = TypeVar("T", bound=BaseModel)
+from stages.core.launch.settings import Settings, read_settings
 
 
-def launch(run: Callable[[T], str], schema: type[T], *, alone: bool = False) -> None:
+def launch(run: Callable[[Settings], str], *, alone: bool = False) -> None:
     """Run one stage as a command, once the settings of all stages are valid.
 
     Args:
         run: the stage; returns one line that says what it wrote, with its headline figure.
-        schema: the stage's settings, whose fields are config sections.
         alone: whether no other stage may run on this machine meanwhile.
     """
     composed: list[DictConfig] = []
@@ -43,8 +37,7 @@ def launch(run: Callable[[T], str], schema: type[T], *, alone: bool = False) -> 
         end_with_dvc()
         compose()
         for config in composed:  # none, if the command asked for --help
-            check(config)
-            settings = parse(config, schema)
+            settings = read_settings(config)
             logging.getLogger().setLevel(logging.WARNING)  # at INFO, libraries report every node
             with machine_lock(alone=alone):
                 started = time.perf_counter()

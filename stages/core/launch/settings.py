@@ -217,9 +217,13 @@ class Settings(Section):
         return self
 
 
-def check(config: DictConfig) -> None:
-    """Raise InputError unless every section of `config` is valid and known."""
+def read_settings(config: DictConfig) -> Settings:
+    """Return the settings of a composed config.
+
+    Raises:
+        InputError: names each offending key, its value and what is allowed.
+    """
     unknown = [str(name) for name in config if name not in Settings.model_fields]
     if unknown:
         raise InputError(f"{unknown[0]} is not a known setting")
-    parse(config, Settings)
+    return parse(config, Settings)

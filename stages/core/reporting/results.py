@@ -11,7 +11,7 @@ from stages.core.measuring.rounds import CONTROL
 from stages.core.reporting.accuracy import compare, retained, right, score
 from stages.core.reporting.latency import Estimate, speedup, summarise
 
-BASELINE, ONNX_BASELINE = Variant("teacher", "pytorch").name, Variant("teacher", "onnx").name
+BASELINE = Variant("teacher", "pytorch").name
 SLA_LATENCY = "test_label_p{}_ms"  # the time that a caller waits
 SPEED = "test_label_speedup"  # ranks variants
 HEADLINE_SPEED = "post_model_speedup"  # as the post measures
@@ -81,13 +81,11 @@ def latencies(samples: pd.DataFrame, noise: float) -> pd.DataFrame:
     """Return one row a variant: latencies of single requests in ms, peak memory in MB.
 
     Columns `post_…` are of the post's sentence, `test_…` of test sentences; `…_model_…` from token
-    ids to logits, `…_label_…` from text to label. A `…_speedup` is over the teacher in PyTorch, a
-    `…_speedup_onnx` over the teacher in ONNX, if that was measured. The noise, the share by which
-    two measurements of one artefact differ, widens the intervals of speed-ups: a bootstrap over
-    rounds doesn't see how processes differ.
+    ids to logits, `…_label_…` from text to label. A `…_speedup` is over the teacher in PyTorch. The
+    noise, the share by which two measurements of one artefact differ, widens the intervals of
+    speed-ups: a bootstrap over rounds doesn't see how processes differ.
     """
     names = [name for name in samples["variant"].cat.categories if name != CONTROL]
-    baselines = {"speedup": BASELINE, "speedup_onnx": ONNX_BASELINE}
     rows: dict[str, dict[str, float]] = {name: {"peak_mb": 0} for name in names}
     for measure in MEASURES:
         measured = of_measure(samples, measure)
@@ -97,11 +95,8 @@ def latencies(samples: pd.DataFrame, noise: float) -> pd.DataFrame:
             row["peak_mb"] = max(row["peak_mb"], ours["peak_mb"].max())
             statistics = summarise(ours, fewest)
             row |= {f"{measure}_{statistic}_ms": ms for statistic, ms in statistics.items()}
-            for column, baseline in baselines.items():
-                if baseline in names:
-                    estimate = speedup(measured, name, baseline)
-                    estimate = estimate.widened(0 if name == baseline else noise)
-                    row |= estimate.columns(f"{measure}_{column}")
+            estimate = speedup(measured, name, BASELINE).widened(noise * (name != BASELINE))
+            row |= estimate.columns(f"{measure}_speedup")
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant")
 
 

@@ -101,16 +101,8 @@ EVERY_VARIANT = (
     Column("p95 ms", "test_label_p95_ms", "{:.2f}", optional=True),
     Column("p99 ms", "test_label_p99_ms", "{:.2f}", optional=True),
     Column("× PyTorch", "test_label_speedup", "{:.1f}"),
-    Column("× ONNX", "test_label_speedup_onnx", "{:.1f}", optional=True),
     SIZE,
     Column("Memory", "peak_mb", "{:.0f} MB"),
-)
-LEARNING = (
-    Column("Model", "model"),
-    Column("Epoch", "epoch", "{:.0f}"),
-    Column("Training loss", "train_loss", "{:.3f}"),
-    Column("Validation loss", "validation_loss", "{:.3f}"),
-    Column("Validation accuracy", "validation_accuracy", "{:.1%}"),
 )
 MISTAKES = (
     Column("Text", _excerpts),
@@ -166,7 +158,6 @@ def choices(percentile: int) -> list[Column]:
         Column(f"p{percentile}, text to label", SLA_LATENCY.format(percentile), "{:.2f} ms"),
         Column("Validation accuracy", "validation_accuracy", "{:.1%}"),
         Column("Retained", "validation_retained", "{:.1%}", interval=True),
-        Column("Pareto front", lambda table: table["pareto_front"].map({True: "yes", False: ""})),
         Column("Verdict", lambda t: t["verdict"].mask(t["recommended"], "**recommended**")),
     ]
 
@@ -193,34 +184,3 @@ def step_by_step(table: pd.DataFrame) -> pd.DataFrame:
     """Return the mean latency after each of the post's steps that we have, and what it saves."""
     steps = POST.filter(table.index, axis="index")
     return render(steps.assign(here=table["post_model_mean_ms"]), STEPS)
-
-
-def time_by_kind(profile: pd.DataFrame) -> pd.DataFrame:
-    """Return the share of each kind of operator in a variant's time, one row a kind."""
-    shares = profile["ms"] / profile.groupby("variant")["ms"].transform("sum")
-    return _wide(profile.assign(share=shares), "kind", "Operators", "share", "{:.0%}")
-
-
-def by_length(sweep: pd.DataFrame) -> pd.DataFrame:
-    """Return the latency of one text, one row a text length."""
-    single = sweep[(sweep["batch"] == 1) & (sweep["length"] > 0)]
-    return _wide(single, "length", "Tokens", "ms", "{:.2f}")
-
-
-def by_batch(sweep: pd.DataFrame) -> pd.DataFrame:
-    """Return the throughput of real sentences, one row a batch size, with the share of padding."""
-    real = sweep[sweep["length"] == 0]
-    table = _wide(real, "batch", "Batch", "texts_per_second", "{:.0f}")
-    padding = real.groupby("batch")["padding"].mean()
-    table.insert(1, "Padding", padding.map("{:.0%}".format).tolist())
-    return table
-
-
-def _wide(data: pd.DataFrame, index: str, title: str, values: str, form: str) -> pd.DataFrame:
-    table = data.pivot_table(
-        values, index, "variant", "sum", sort=False, observed=True, fill_value=0
-    )
-    titles = {name: Variant.named(name).title for name in table}
-    return (
-        table.map(form.format).rename(columns=titles).rename_axis(title).reset_index().astype(str)
-    )

@@ -10,16 +10,6 @@ from stages.core.reporting.latency import Estimate
 from stages.core.reporting.results import SLA_LATENCY, SPEED
 
 
-def pareto_front(table: pd.DataFrame) -> pd.Series:
-    """Return for each variant whether no other is as fast, as accurate, and better in one."""
-    merits = table[[SPEED, "validation_accuracy"]]
-
-    def dominated(row: pd.Series) -> bool:
-        return bool(((merits >= row).all(axis=1) & (merits > row).any(axis=1)).any())
-
-    return ~merits.apply(dominated, axis=1)
-
-
 def recommend(
     table: pd.DataFrame, ratio: Callable[[str, str], Estimate], constraints: ReportConfig
 ) -> tuple[pd.DataFrame, str]:
@@ -36,7 +26,7 @@ def recommend(
         constraints: on latency and accuracy.
 
     Returns:
-        The table with pareto_front, recommended and verdict (the reason), and a summary.
+        The table with recommended and verdict (the reason), and a summary.
     """
     needed, sla = 1 - constraints.accuracy_loss, constraints.sla_ms
     percentile = f"p{constraints.sla_percentile}"
@@ -46,10 +36,9 @@ def recommend(
     poor = kept.map(f"keeps {{:.2%}} of the accuracy, not {needed:.1%}".format)
     faults = late.where(latency > sla, "") + "; " + poor.where(kept < needed, "")
     reasons = faults.str.strip("; ")
-    verdict = table.assign(pareto_front=pareto_front(table), recommended=False, verdict=reasons)
     qualified = table[reasons == ""]
     if qualified.empty:
-        return verdict, (
+        return table.assign(recommended=False, verdict=reasons), (
             f"No variant meets the constraints: none answers within {sla:g} ms ({percentile}) and "
             f"keeps at least {needed:.1%} of the validation accuracy."
         )
@@ -75,4 +64,4 @@ def recommend(
             f" The texts are too few to be sure of the accuracy: the 95 % interval of the share "
             f"kept is {interval.low:.1%} to {interval.high:.1%}."
         )
-    return verdict.assign(recommended=table.index == chosen, verdict=reasons), summary
+    return table.assign(recommended=table.index == chosen, verdict=reasons), summary

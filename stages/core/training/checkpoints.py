@@ -125,7 +125,7 @@ def _take_over(
     weights = ["model.safetensors"]
     if index := _read(source, "model.safetensors.index.json", name):
         weight_map = index.get("weight_map")
-        places = list(weight_map.values()) if isinstance(weight_map, dict) else [None]
+        places = list(weight_map.values()) if isinstance(weight_map, dict) else [""]
         beside = [file.name for file in source.glob("*.safetensors")]
         if not all(place in beside for place in places):
             raise InputError(

@@ -1,6 +1,5 @@
 """Resuming an interrupted training: whose checkpoints they are, and which of them are complete."""
 
-import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,7 @@ from datasets import DatasetDict
 from datasets.fingerprint import Hasher
 from transformers import PreTrainedModel
 
-from stages.core.launch.atomic import write_text
-
-DIGESTS = "SHA256SUMS"  # in a checkpoint: the digest of every other file; written last
+COMPLETE = "complete"  # the file that is written last into a checkpoint
 
 
 def run_key(model: PreTrainedModel, corpus: DatasetDict, *settings: Any) -> str:
@@ -35,7 +32,7 @@ def run_key(model: PreTrainedModel, corpus: DatasetDict, *settings: Any) -> str:
 def last_checkpoint(directory: Path) -> str | None:
     """Return a run's last complete checkpoint; remove incomplete ones, and those of other runs."""
     directory.mkdir(parents=True, exist_ok=True)
-    complete = {path for path in directory.glob("checkpoint-*") if is_complete(path)}
+    complete = {path.parent for path in directory.glob(f"checkpoint-*/{COMPLETE}")}
     for path in {*directory.parent.iterdir(), *directory.iterdir()} - {directory, *complete}:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     if not complete:
@@ -46,18 +43,5 @@ def last_checkpoint(directory: Path) -> str | None:
 
 
 def seal(checkpoint: Path) -> None:
-    """Write the digests of a checkpoint's files, which marks it as complete."""
-    write_text(checkpoint / DIGESTS, digests(checkpoint))
-
-
-def is_complete(checkpoint: Path) -> bool:
-    """Return whether a checkpoint is sealed and its files are unchanged since."""
-    file = checkpoint / DIGESTS
-    return file.exists() and file.read_bytes() == digests(checkpoint).encode()
-
-
-def digests(checkpoint: Path) -> str:
-    """Return a line for every file in a checkpoint, with its SHA-256, as sha256sum prints it."""
-    files = [file for file in sorted(checkpoint.iterdir()) if file.name != DIGESTS]
-    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
-    return "".join(lines)
+    """Mark a checkpoint as complete."""
+    (checkpoint / COMPLETE).touch()

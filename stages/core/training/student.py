@@ -1,13 +1,12 @@
 """The student: its shape, and where its initial weights come from."""
 
 import copy
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch.nn import ModuleList
 from transformers import (
-    AutoModel,
     DistilBertConfig,
     DistilBertForSequenceClassification,
     PretrainedConfig,
@@ -37,15 +36,15 @@ LAYER_PARTS = {
     "output.dense": "ffn.lin2",
     "output.LayerNorm": "output_layer_norm",
 }
-LAYER = re.compile(r"\blayers?\.(\d+)\.")  # in the name of a weight
+# Where a layer's place decides what it computes.
+PLACED = ("global_attn_every_n_layers", "layer_types", "attention_window")
 
 
 def build_student(config: StudentConfig, teacher: PreTrainedModel) -> PreTrainedModel:
     """Return an untrained student for the teacher's labels and vocabulary.
 
     Copied layers compute what they computed in the teacher: in a DistilBERT, or, where that cannot
-    express them, in the teacher's own class, together with its head if that is copied too. All
-    other students are DistilBERTs.
+    express them, in the teacher's own class. All other students are DistilBERTs.
 
     Raises:
         InputError: the shape does not fit the source of the weights.
@@ -56,21 +55,17 @@ def build_student(config: StudentConfig, teacher: PreTrainedModel) -> PreTrained
     if config.init == "checkpoint":
         return from_checkpoint(config.checkpoint, distilbert_config(config, shape))
     layers = chosen_layers(config, shape)
-    found = {int(each[1]) for each in map(LAYER.search, teacher.state_dict()) if each}
-    if found != {*range(shape.num_hidden_layers)}:
-        raise _unfit(shape, layers)
-    copied = config.init == "teacher"
-    encoder = teacher.base_model if copied else AutoModel.from_pretrained(existing(ENCODER))
-    if all(getattr(shape, key, None) == value for key, value in DISTILBERT.items()):
-        ours = distilbert_config(config, shape)
-        ours.activation = shape.hidden_act
-        student = DistilBertForSequenceClassification(ours)
-        copy_into_distilbert(encoder, student, layers)
-        return student
-    student = type(teacher)(shallow_config(shape, layers, config.dropout))
-    copy_weights(encoder, student.base_model, layers)
-    if copied:  # the head too
-        copy_weights(teacher, student, layers)
+    source = teacher
+    if config.init == "encoder":  # with a new head
+        source = type(teacher).from_pretrained(
+            existing(ENCODER), config=copy.deepcopy(shape), ignore_mismatched_sizes=True
+        )
+    if any(getattr(shape, key, None) != value for key, value in DISTILBERT.items()):
+        return shallow_copy(source, layers, config.dropout)
+    ours = distilbert_config(config, shape)
+    ours.activation = shape.hidden_act
+    student = DistilBertForSequenceClassification(ours)
+    copy_into_distilbert(source.base_model, student, layers)
     return student
 
 
@@ -154,75 +149,41 @@ def chosen_layers(config: StudentConfig, teacher: PretrainedConfig) -> list[int]
             f"the student's layers are {wanted} of the teacher, which has 0 to {depth - 1}; change "
             "student.n_layers or student.teacher_layers"
         )
-    # In ModernBERT the place decides what a layer attends to: every nth to the whole text.
-    period = getattr(teacher, "global_attn_every_n_layers", 1)
-    layers = []
-    for index, place in enumerate(wanted):
-        alike = [each for each in range(depth) if bool(each % period) == bool(index % period)]
-        layers.append(alike[np.abs(np.array(alike) - place).argmin()])
-    if config.teacher_layers not in (None, layers):
-        raise _unfit(teacher, wanted)
-    return layers
+    return wanted
 
 
-def shallow_config(
-    teacher: PretrainedConfig, layers: list[int], dropout: float
-) -> PretrainedConfig:
-    """Return the teacher's config for these of its layers, with every dropout rate replaced."""
-    config = copy.deepcopy(teacher)
-    for key, value in vars(teacher).items():
-        if key in ("attention_window", "layer_types") and isinstance(value, list):
-            setattr(config, key, [value[layer] for layer in layers])
-        if "dropout" in key and type(value) in (int, float):
-            setattr(config, key, dropout)
-    config.num_hidden_layers = len(layers)
-    return config
-
-
-def copy_weights(source: PreTrainedModel, target: PreTrainedModel, layers: list[int]) -> None:
-    """Copy the weights of a model into a shallower one of its class.
-
-    Args:
-        source: the teacher, or an encoder.
-        target: a student, or its encoder.
-        layers: the source's layer for each of the target's.
+def shallow_copy(model: PreTrainedModel, layers: list[int], dropout: float) -> PreTrainedModel:
+    """Return a copy of a classifier with only these of its layers, and another dropout.
 
     Raises:
-        InputError: a layer's weights depend on its place, or there are layers of another kind.
+        InputError: it has no such layers, or their place decides what they compute.
     """
-    weights = {}
-    for name, tensor in source.state_dict().items():
-        found = LAYER.search(name)
-        if not found:
-            weights[name] = tensor
-            continue
-        for index, layer in enumerate(layers):
-            if layer == int(found[1]):
-                weights[f"{name[: found.start(1)]}{index}{name[found.end(1) :]}"] = tensor
-    missing, extra = target.load_state_dict(weights, strict=False)
-    # An encoder may bring a pooler that its classifier lacks.
-    unplaced = [name for name in extra if LAYER.search(name)]
-    if missing or unplaced:
-        raise _unfit(source.config, layers)
-
-
-def _unfit(teacher: PretrainedConfig, layers: list[int]) -> InputError:
-    return InputError(
-        f"the layers {layers} of the teacher, a {teacher.model_type}, can't be copied into a "
-        "student; use student.init=scratch"
-    )
+    pruned, config = copy.deepcopy(model), copy.deepcopy(model.config)
+    stacks = [
+        name
+        for name, module in pruned.named_modules()
+        if isinstance(module, ModuleList) and len(module) == config.num_hidden_layers
+    ]
+    if len(stacks) != 1 or any(hasattr(config, key) for key in PLACED):
+        raise InputError(
+            f"the teacher's layers, those of a {config.model_type}, can't be copied into a "
+            "student; use student.init=scratch"
+        )
+    stack = pruned.get_submodule(stacks[0])
+    pruned.set_submodule(stacks[0], ModuleList(stack.get_submodule(str(each)) for each in layers))
+    config.num_hidden_layers = len(layers)
+    for key, value in vars(model.config).items():
+        if "dropout" in key and type(value) in (int, float):
+            setattr(config, key, dropout)
+    student = type(model)(config)
+    student.load_state_dict(pruned.state_dict())
+    return student
 
 
 def copy_into_distilbert(
     bert: PreTrainedModel, student: DistilBertForSequenceClassification, layers: list[int]
 ) -> None:
-    """Copy the embeddings and chosen layers of a BERT into a DistilBERT of its width.
-
-    Args:
-        bert: a BertModel, the teacher's or the pretrained one.
-        student: gets the weights.
-        layers: the BERT's layer for each of the student's.
-    """
+    """Copy the embeddings and these layers of a BERT, in that order, into a DistilBERT."""
     embeddings = bert.embeddings
     ours = student.distilbert.embeddings
     ours.word_embeddings.load_state_dict(embeddings.word_embeddings.state_dict())

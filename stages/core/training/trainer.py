@@ -98,8 +98,8 @@ def train(
         model: a sequence classifier.
         tokenizer: its tokenizer; batches are padded to their longest text.
         corpus: tokenized splits; train and validation are read.
-        config: the settings.
-        section: the settings' name in the config, for errors.
+        config: the settings of `section`.
+        section: named in errors.
         seed: of dropout and of the order of the batches.
         trainer_class: a Trainer with another loss.
         trainer_options: further arguments of that Trainer.
@@ -202,15 +202,9 @@ def save_run(
     curve_file: Path,
     write_manifest: Callable[[Path], None],
 ) -> None:
-    """Write a trained model and its learning curve, then remove the checkpoints of its training.
+    """Write a trained model with its tokenizer and manifest, and its learning curve as csv.
 
-    Args:
-        model: goes into `directory`, its weights as safetensors.
-        tokenizer: goes there too.
-        curve: goes into `curve_file`, as csv of four decimals.
-        directory: the model's; replaced at once.
-        curve_file: the learning curve's.
-        write_manifest: writes its file into the directory that it is called with.
+    Then remove the checkpoints of its training.
     """
     with atomic_directory(directory) as part:
         model.save_pretrained(part, safe_serialization=True)

@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from stages import export, fetch, prepare
+from stages import export, fetch
 from stages.core.launch.errors import InputError
-from stages.core.launch.parse import parse
-from stages.core.launch.settings import Settings, check
+from stages.core.launch.settings import Settings, read_settings
 from stages.tools.params import write_params
 from tests.conftest import ROOT, composed
 
@@ -40,7 +39,7 @@ def test_params_yaml_is_the_composition_of_conf(tmp_path: Path) -> None:
     ],
 )
 def test_every_choice_is_valid(choice: list[str]) -> None:
-    check(composed(*choice))
+    read_settings(composed(*choice))
 
 
 # What the generated tests below can't know: rules between keys, and the words of a message.
@@ -77,7 +76,7 @@ BAD = [
 @pytest.mark.parametrize(("override", "message"), BAD, ids=[case[0] for case in BAD])
 def test_bad_settings_are_named(override: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        check(composed(override))
+        read_settings(composed(override))
 
 
 @pytest.mark.parametrize("name", ["a\nb", "\x1b[31m"])
@@ -89,25 +88,25 @@ def test_what_a_terminal_would_obey_is_escaped(name: str) -> None:
 def test_what_json_can_not_hold_is_refused() -> None:
     for section in ({b"bytes": 1}, {"text": 10**5000}):
         with pytest.raises(InputError):
-            check(OmegaConf.create(put(whole("package"), ("data",), section)))
+            read_settings(OmegaConf.create(put(whole("package"), ("data",), section)))
 
 
 @pytest.mark.parametrize(("stage", "key"), [(fetch, "item"), (export, "model")])
 def test_a_command_that_lacks_what_it_is_for_names_it(stage: ModuleType, key: str) -> None:
     with pytest.raises(InputError, match=rf"run.{key} is not set; add run.{key}=… to the command"):
-        stage.run(parse(composed(), stage.Config))
+        stage.run(read_settings(composed()))
 
 
 def test_a_lone_surrogate_is_refused() -> None:
     config = composed()
     config.data.text = "\udcff"
     with pytest.raises(InputError, match="the settings hold what is no Unicode text"):
-        parse(config, prepare.Config)
+        read_settings(config)
 
 
 def test_a_missing_path_is_named() -> None:
     with pytest.raises(InputError, match=r"data.source.path is not set; add data.source.path=…"):
-        parse(composed("data=local"), prepare.Config)
+        read_settings(composed("data=local"))
 
 
 # From here on nothing is listed by hand: keys, and what is wrong for them, come from the schemas.
@@ -197,7 +196,7 @@ def put(config: dict[str, Any], path: tuple[str | int, ...], value: Any) -> dict
 def refused(config: dict[str, Any], path: tuple[str | int, ...]) -> None:
     """Assert that `config` ends in one line that names every part of the key `path`."""
     with pytest.raises(InputError) as caught:
-        check(OmegaConf.create(config))
+        read_settings(OmegaConf.create(config))
     assert str(caught.value).isprintable()
     assert all(str(part) in str(caught.value) for part in path)
 
@@ -213,7 +212,7 @@ def default() -> dict[str, Any]:
 
 
 def test_every_section_has_a_schema(valid: dict[str, Any]) -> None:
-    check(OmegaConf.create(valid))
+    read_settings(OmegaConf.create(valid))
     assert set(valid) == set(Settings.model_fields)
     assert {path[0] for path, _ in walk(valid, SCHEMA)} == set(valid)
 

@@ -57,6 +57,4 @@ def results(
     artefacts.loc["student_int8", ["parameters", "size_mb"]] = 17_400_000, 18.4
     table = pd.concat([artefacts, accuracies(found, found), latencies(samples(ms), 0.0)], axis=1)
     reasons = {name: "recommended" if name == recommended else "qualifies" for name in ms}
-    return table.assign(
-        pareto_front=True, recommended=table.index == recommended, verdict=pd.Series(reasons)
-    )
+    return table.assign(recommended=table.index == recommended, verdict=pd.Series(reasons))

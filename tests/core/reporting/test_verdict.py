@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from stages.core.launch.settings import ReportConfig
 from stages.core.reporting.latency import Estimate
 from stages.core.reporting.results import SPEED, recommended
-from stages.core.reporting.verdict import pareto_front, recommend
+from stages.core.reporting.verdict import recommend
 
 LATENCY, ACCURACY, KEPT = "test_label_p99_ms", "validation_accuracy", "validation_retained"
 TABLE = pd.DataFrame(
@@ -60,19 +60,6 @@ def verdict(
 def qualifying(table: pd.DataFrame, settings: ReportConfig) -> pd.DataFrame:
     accurate = table[KEPT] >= 1 - settings.accuracy_loss
     return table[accurate & (table[LATENCY] <= settings.sla_ms)]
-
-
-def test_the_front_of_a_known_table() -> None:
-    assert pareto_front(TABLE).tolist() == [False, True, True, True]
-
-
-@given(tables)
-def test_the_front_holds_the_best_and_dominates_the_rest(table: pd.DataFrame) -> None:
-    front = table[pareto_front(table)]
-    assert table[SPEED].max() in front[SPEED].to_numpy()
-    assert table[ACCURACY].max() in front[ACCURACY].to_numpy()
-    for _, row in table.iterrows():
-        assert ((front[SPEED] >= row[SPEED]) & (front[ACCURACY] >= row[ACCURACY])).any()
 
 
 def test_the_fastest_that_meets_the_constraints_is_recommended() -> None:

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.inputs import DataConfig, Files
-from stages.core.launch.parse import parse
+from stages.core.launch.settings import read_settings
 from stages.core.text.splits import PRECEDENCE, claims, clean, sample, split
-from stages.prepare import Config
 from tests.conftest import composed
 
 FILES = [Path(name) for name in ("train.csv", "test.csv", "extra/more.csv")]
@@ -74,7 +73,7 @@ def test_a_sample_limits_every_split_that_the_files_give() -> None:
 
 @pytest.fixture(scope="module")
 def data() -> DataConfig:
-    return parse(composed("data=local", "data.source.path=x"), Config).data
+    return read_settings(composed("data=local", "data.source.path=x")).data
 
 
 @settings(deadline=None, max_examples=30)
