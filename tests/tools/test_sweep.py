@@ -23,8 +23,8 @@ STAGE = """stages:
 
 
 @pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Enter a project of one stage, with a table that git does not track; return its path."""
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Enter a project of one stage; return the path of a table that git does not track."""
     monkeypatch.chdir(tmp_path)
     Path("conf").mkdir()
     Path("conf/config.yaml").write_text(CONFIG)
@@ -34,10 +34,10 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     commands = """git init --quiet && dvc init --quiet && dvc config hydra.enabled true &&
         git add --all && git commit --quiet --message Made"""
     subprocess.run(["bash", "-c", commands], env=ENVIRONMENT, check=True)
-    own = Path("my own/texts.csv")
-    own.parent.mkdir()
-    results().to_csv(own)
-    return own
+    texts = Path("my own/texts.csv")
+    texts.parent.mkdir()
+    results().to_csv(texts)
+    return texts
 
 
 def status() -> str:
@@ -46,12 +46,12 @@ def status() -> str:
 
 
 def test_every_value_is_an_experiment_on_untracked_texts_and_the_workspace_stays(
-    repository: Path,
+    own: Path,
 ) -> None:
     Path("notes.txt").write_text("not committed")
     before = status()
-    sweep.experiment("seed-2", ["seed=2", f"data.source.path={repository}"])  # it is replaced
-    sweep.main(["seed", "1", "2", "--", f"data.source.path={repository}"])
+    sweep.experiment("seed-2", ["seed=2", f"data.source.path={own}"])  # it is replaced
+    sweep.main(["seed", "1", "2", "--", f"data.source.path={own}"])
     target = Path("reports/sweeps/seed")
     table = pd.read_csv(target / "results.csv")
     assert table.groupby("value")["variant"].nunique().to_dict() == {1: len(NAMES), 2: len(NAMES)}

@@ -1,9 +1,10 @@
 import os
+import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
+import dvc.cli
 import pytest
 import yaml
 
@@ -25,13 +26,13 @@ STAGES = {
 }
 
 
-def run(command: str) -> None:
-    subprocess.run(
-        ["bash", "-c", command.replace("dvc ", f"{sys.executable} -m dvc ")],
-        env=ENVIRONMENT,
-        capture_output=True,
-        check=True,
-    )
+def run(commands: str) -> None:
+    """Run commands as a shell would, DVC's in this process, which has imported it."""
+    for command in map(shlex.split, commands.split(" && ")):
+        if command[0] == "dvc":
+            assert dvc.cli.main(command[1:]) == 0
+        else:
+            subprocess.run(command, env=ENVIRONMENT, capture_output=True, check=True)
 
 
 @pytest.fixture(scope="module")
