@@ -27,9 +27,6 @@ def mismatches() -> list[str]:
     """Return a message for everything that differs from dvc.lock.
 
     An output that is not here, such as data/ in a fresh clone, is no mismatch; a missing report is.
-
-    Raises:
-        InputError: dvc.lock is damaged.
     """
     outputs = recorded()
     missing = [path for path in outputs if REPORTS in path.parents and not path.exists()]
@@ -42,16 +39,12 @@ def mismatches() -> list[str]:
 
 
 def recorded(revision: str | None = None) -> Outputs:
-    """Return the outputs that dvc.lock names, here or in a git revision (none if there is none).
-
-    Raises:
-        InputError: dvc.lock is damaged.
-    """
+    """Return the outputs that dvc.lock names, here or in a git revision; InputError if damaged."""
     try:
         with Repo(rev=revision) as repo:
             found = {repo.fs.relpath(out.fs_path, repo.root_dir): out for out in repo.index.outs}
             return {Path(path): out.hash_info.value for path, out in found.items() if out.hash_info}
-    except SCMError:
+    except SCMError:  # outside git, or before the first commit
         return {}
     except DvcException as error:
         remedy = "git checkout HEAD dvc.lock && dvc repro"
