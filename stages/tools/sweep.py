@@ -6,6 +6,9 @@ What follows `--` are settings of every run. Each run is a DVC experiment in a c
 workspace; what was made before comes from the cache.
 """
 
+import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,20 +16,14 @@ from pathlib import Path
 import dvc.api
 import pandas as pd
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 
 from stages.core.launch.atomic import atomic_directory, write_text
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import REPORTS, check_root
 from stages.core.measuring.conditions import commit
-from stages.core.reporting.results import BASELINE, fastest_student
-from stages.core.reporting.tables import (
-    PARAMETERS,
-    SIZE,
-    VARIANT,
-    Column,
-    markdown,
-    render,
-)
+from stages.core.reporting.results import fastest_student
+from stages.core.reporting.tables import PARAMETERS, SIZE, VARIANT, Column, markdown, render
 
 EACH = (
     Column("Value", "value"),
@@ -39,6 +36,7 @@ EACH = (
     Column("Mean ms", "test_label_mean_ms", "{:.2f}"),
     Column("× PyTorch", "test_label_speedup", "{:.1f}", interval=True),
 )
+OVER_ALL = (VARIANT, Column("Test accuracy", "accuracy"), Column("Retained", "accuracy_retained"))
 
 
 def run(setting: str, values: list[str], overrides: list[str]) -> Path:
@@ -51,7 +49,7 @@ def run(setting: str, values: list[str], overrides: list[str]) -> Path:
         raise InputError(f"{setting} = {values}: name two or more different values")
     tables = []
     for value in values:
-        name = f"{setting}-{value}".replace(".", "-")
+        name = re.sub(r"[^\w-]+", "-", f"{setting}-{value}")
         experiment(name, [*overrides, f"{setting}={value}"])
         with dvc.api.open(str(REPORTS / "results.csv"), rev=name) as file:
             tables.append(pd.read_csv(file).assign(value=value))
@@ -65,30 +63,32 @@ def run(setting: str, values: list[str], overrides: list[str]) -> Path:
 
 def experiment(name: str, overrides: list[str]) -> None:
     """Run an experiment in a copy of the workspace, in place of one of that name."""
-    dvc = (sys.executable, "-m", "dvc", "exp")
-    if name in _printed(*dvc, "list", "--name-only").split():
-        _printed(*dvc, "remove", name)
-    own = (f"--copy-paths={path}" for path in untracked_sources(overrides))
-    settings = (f"-S={each}" for each in overrides)
-    _printed(*dvc, "run", "--temp", "--name", name, *own, *settings, stdout=None)
+    if name in _exp("list", "--name-only", stdout=subprocess.PIPE).split():
+        _exp("remove", "--quiet", name)
+    settings = (f"-S={each}" for each in (*overrides, *absolute_sources(overrides)))
+    _exp("run", "--temp", "--name", name, *settings)
 
 
-def untracked_sources(overrides: list[str]) -> list[str]:
-    """Return the local sources that git doesn't track, which a copy of the workspace lacks."""
-    with initialize_config_dir(str(Path.cwd() / "conf"), version_base="1.3"):
-        settings = compose("config", overrides)
-    sources = [settings[group].source.get("path", "") for group in ("model", "data")]
+def absolute_sources(overrides: list[str]) -> list[str]:
+    """Return overrides by which a copy, of tracked files alone, finds the local sources here."""
+    try:
+        with initialize_config_dir(str(Path.cwd() / "conf"), version_base="1.3"):
+            settings = compose("config", overrides)
+    except HydraException as error:
+        raise InputError(f"{shlex.join(overrides)}: {error}; correct the setting") from error
+    paths = {group: settings[group].source.get("path", "") for group in ("model", "data")}
     return [
-        path
-        for path in sources
-        if path and not Path(path).is_absolute() and not _printed("git", "ls-files", "--", path)
+        f"{group}.source.path={json.dumps(str(Path(path).absolute()), ensure_ascii=False)}"
+        for group, path in paths.items()
+        if path
     ]
 
 
-def _printed(*command: str, stdout: int | None = subprocess.PIPE) -> str:
+def _exp(*arguments: str, stdout: int | None = None) -> str:
+    command = [sys.executable, "-m", "dvc", "exp", *arguments]
     done = subprocess.run(command, stdout=stdout, text=True, check=False)
     if done.returncode:
-        raise InputError(f"{' '.join(command)} failed; its error is above")
+        raise InputError(f"dvc exp {' '.join(arguments)} failed; its error is above")
     return done.stdout or ""
 
 
@@ -96,21 +96,22 @@ def page(setting: str, table: pd.DataFrame, overrides: list[str]) -> str:
     """Return the sweep's page (columns of results.csv, and value)."""
     runs = [run.set_index("variant") for _, run in table.groupby("value", sort=False)]
     students = pd.concat([run.loc[[fastest_student(run)]] for run in runs])
-    teachers = table.loc[table["variant"] == BASELINE, "accuracy"]
-    command = " ".join(
-        [setting, *table["value"].unique(), *(["--", *overrides] if overrides else [])]
-    )
+    shares = ["accuracy", "accuracy_retained"]
+    spreads = table.groupby("variant", sort=False)[shares].agg(spread)
+    given = ["--", *overrides] if overrides else []
+    command = shlex.join([setting, *table["value"].unique(), *given])
     return f"""# {setting}
 
 The fastest student of each run, all else being equal. × is how many times faster it is than the
 teacher in PyTorch, timed in the same run, from text to label of test sentences. Intervals are of
-95 %. The teacher's test accuracy is {spread(teachers)}. Commit {commit()}; the command:
-`python -m stages.tools.sweep {command}`. Every variant is in [results.csv](results.csv).
+95 %. Every variant is in [results.csv](results.csv). Commit {commit()}; the command:
+`python -m stages.tools.sweep {command}`.
 
 {markdown(render(students, EACH))}
 
-Over these runs: test accuracy {spread(students["accuracy"])}, retained
-{spread(students["accuracy_retained"])}.
+Over these runs, as mean ± standard deviation (range):
+
+{markdown(render(spreads, OVER_ALL))}
 """
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc.scm import SCMError
 from tqdm import tqdm
 
 from stages.core.launch.errors import InputError
@@ -43,6 +44,8 @@ def recorded(revision: str | None = None) -> Outputs:
         with Repo(rev=revision) as repo:
             found = {repo.fs.relpath(out.fs_path, repo.root_dir): out for out in repo.index.outs}
             return {Path(path): out.hash_info.value for path, out in found.items() if out.hash_info}
+    except SCMError:  # outside git, or before the first commit
+        return {}
     except DvcException as error:
         remedy = "git checkout HEAD dvc.lock && dvc repro"
         raise InputError(f"dvc.lock is damaged ({error}); restore it with: {remedy}") from error
@@ -60,34 +63,32 @@ def digest(path: Path) -> str:
 
 
 def damage(outputs: Outputs) -> str | None:
-    """Name the damaged outputs and cache objects, and the command that makes them anew."""
+    """Name the damaged outputs and cache objects, and the command that restores them."""
     cache = Path(os.path.relpath(Repo().cache.local.path))
     # From a damaged object DVC restores an output, and records that in dvc.lock as it comes: only
     # the committed dvc.lock still names the object.
-    committed = recorded("HEAD") if Path(".git").exists() else outputs
-    named = {name: path for each in (outputs, committed) for path, name in each.items()}
-    objects = {path: out for name, out in named.items() for path in members(cache, name)}
-    files = [*(path for path in outputs if path.exists()), *objects]
-    expected = outputs | {
-        path: f"{path.parent.name}{path.name}".removesuffix(".dir") for path in objects
+    ours, committed = (objects(cache, each) for each in (outputs, recorded("HEAD")))
+    owners = committed | ours
+    expected = {path: name for path, name in outputs.items() if path.exists()} | {
+        path: f"{path.parent.name}{path.name}".removesuffix(".dir") for path in owners
     }
-    damaged = [
-        path
-        for path in tqdm(files, desc="verify", unit="file", disable=None)
-        if digest(path) != expected[path]
-    ]
+    files = tqdm(expected, desc="verify", unit="file", disable=None)
+    damaged = [path for path in files if digest(path) != expected[path]]
     if not damaged:
         return None
-    names = {(path.parent.name + path.name).encode() for path in damaged if path in objects}
-    runs = (cache.parents[1] / "runs").glob("??/*/*")
-    spoilt = [run.parent for run in runs if any(name in run.read_bytes() for name in names)]
-    restored = [objects[path] for path in damaged if path in objects and objects[path].exists()]
-    remove = shlex.join(dict.fromkeys(map(str, (*damaged, *restored, *spoilt))))
-    ours = {path for name in outputs.values() for path in members(cache, name)}
-    lost = {path for path in damaged if path in objects} - ours
-    lock = "git checkout HEAD dvc.lock && " if lost else ""
-    shown = shlex.join(map(str, damaged))
-    return f"not as recorded: {shown}; restore with: rm -rf {remove} && {lock}dvc repro"
+    held = {owners[path] for path in damaged if path in owners}
+    rest = [path for path in outputs if path in held and path.exists() and path not in damaged]
+    if any(path in committed.keys() - ours.keys() for path in damaged):
+        commands = [["rm", "-rf", *damaged, *rest], ["git", "checkout", "HEAD", "dvc.lock"]]
+    else:  # the other outputs are as recorded: their objects are written from them
+        commands = [["rm", "-rf", *damaged], *([["dvc", "commit", *rest]] if rest else [])]
+    remedy = " && ".join(shlex.join(map(str, each)) for each in (*commands, ["dvc", "repro"]))
+    return f"not as recorded: {shlex.join(map(str, damaged))}; restore with: {remedy}"
+
+
+def objects(cache: Path, outputs: Outputs) -> dict[Path, Path]:
+    """Return the cache objects that hold `outputs`, and which output each belongs to."""
+    return {path: output for output, name in outputs.items() for path in members(cache, name)}
 
 
 def members(cache: Path, name: str) -> list[Path]:

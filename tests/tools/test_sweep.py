@@ -1,78 +1,102 @@
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 import pandas as pd
 import pytest
 
 from stages.core.launch.errors import InputError
 from stages.tools import sweep
+from tests.clone import ENVIRONMENT
+from tests.conftest import composed
+from tests.core.reporting.made_up import NAMES, results
 
-LAYERS = ["student.n_layers", "1", "2"]
+CONFIG = "seed: 1\nmodel: {source: {}}\ndata: {source: {path: notes.txt}}\n"
+STAGE = """stages:
+  report:  # the user's own texts are a table of results
+    cmd: mkdir -p reports && cp '${data.source.path}' reports/results.csv
+    deps: ["${data.source.path}", notes.txt]
+    params: [seed]
+    outs: [reports/results.csv: {cache: false}]
+"""
 
 
 @pytest.fixture
-def asked(project: Callable, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the commands that are run; each experiment leaves the project's own results."""
-    commands: list[str] = []
-
-    def printed(*command: str, stdout: int | None = None) -> str:
-        commands.append(" ".join(command))
-        return "student-n_layers-2\nanother\n" if "list" in command else ""
-
-    def opened(path: str, rev: str) -> IO[str]:
-        return Path(path).open()
-
-    monkeypatch.setattr(sweep, "_printed", printed)
-    monkeypatch.setattr("dvc.api.open", opened)
-    return commands
-
-
-def test_every_value_is_an_experiment_with_the_same_other_settings(asked: list[str]) -> None:
-    sweep.main([*LAYERS, "--", "finetune.epochs=1"])
-    ran = [command.split(" run ")[1] for command in asked if " run " in command]
-    assert ran == [
-        f"--temp --name student-n_layers-{n} -S=finetune.epochs=1 -S=student.n_layers={n}"
-        for n in (1, 2)
-    ]
-    removed = [command.split()[-1] for command in asked if " remove " in command]
-    assert removed == ["student-n_layers-2"]
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Enter a project of one stage; return the path of a table that git does not track."""
+    monkeypatch.chdir(tmp_path)
+    Path("conf").mkdir()
+    Path("conf/config.yaml").write_text(CONFIG)
+    Path("dvc.yaml").write_text(STAGE)
+    Path("params.yaml").write_text(CONFIG)
+    Path("notes.txt").write_text("committed")
+    commands = """git init --quiet && dvc init --quiet && dvc config hydra.enabled true &&
+        git add --all && git commit --quiet --message Made"""
+    subprocess.run(["bash", "-c", commands], env=ENVIRONMENT, check=True)
+    texts = Path("my own/texts.csv")
+    texts.parent.mkdir()
+    results().to_csv(texts)
+    return texts
 
 
-def test_every_run_is_a_row_of_the_page_and_its_variants_are_in_the_table(asked: list[str]) -> None:
-    sweep.main(LAYERS)
-    target = Path("reports/sweeps/student.n_layers")
+def status() -> str:
+    command = ["git", "status", "--porcelain", "--untracked-files=all"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_every_value_is_an_experiment_on_untracked_texts_and_the_workspace_stays(
+    own: Path,
+) -> None:
+    Path("notes.txt").write_text("not committed")
+    before = status()
+    sweep.experiment("seed-2", ["seed=2", f"data.source.path={own}"])  # it is replaced
+    sweep.main(["seed", "1", "2", "--", f"data.source.path={own}"])
+    target = Path("reports/sweeps/seed")
     table = pd.read_csv(target / "results.csv")
-    assert table.groupby("value")["variant"].nunique().to_dict() == {1: 6, 2: 6}
-    page = (target / "README.md").read_text()
-    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| ")]
-    assert [row[0].strip() for row in rows] == ["Value", "1", "2"]
+    assert table.groupby("value")["variant"].nunique().to_dict() == {1: len(NAMES), 2: len(NAMES)}
+    new = "".join(f"?? {path}\n" for path in sorted(map(str, target.iterdir())))
+    assert sorted(status().splitlines()) == sorted((before + new).splitlines())
+    assert Path("notes.txt").read_text() == "not committed"
+
+
+def test_the_page_compares_the_values_and_shows_their_spread() -> None:
+    runs = (results(wrong=wrong).reset_index().assign(value=str(wrong)) for wrong in (2, 3))
+    page = sweep.page("student.n_layers", pd.concat(runs), ["data.title=my texts"])
+    each, over_all = page.split("Over these runs")
+    rows = [line.split("|")[1:3] for line in each.splitlines() if line.startswith("| ")]
+    assert [row[0].strip() for row in rows] == ["Value", "2", "3"]
     assert all("student" in row[1] for row in rows[1:])
-    assert "sweep student.n_layers 1 2`" in page
+    assert re.search(r"\| teacher pytorch +\| +95.0% \|", over_all)
+    assert re.search(r"\| student int8 +\| +87.5% ± 3.5% \(85.0%–90.0%\) \|", over_all)
+    assert "sweep student.n_layers 2 3 -- 'data.title=my texts'`" in page
 
 
-def test_the_spread_over_seeds_is_mean_deviation_and_range() -> None:
+def test_the_spread_is_mean_deviation_and_range() -> None:
     assert sweep.spread(pd.Series([0.85, 0.87, 0.86])) == "86.0% ± 1.0% (85.0%–87.0%)"
     assert sweep.spread(pd.Series([0.9, 0.9])) == "90.0%"
 
 
-def test_untracked_texts_are_copied_along(empty: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("tracked.csv", "own.csv"):
-        Path(name).touch()
-    for command in (["git", "init", "--quiet"], ["git", "add", "tracked.csv"]):
-        subprocess.run(command, check=True)
-    absolute = str(Path("own.csv").resolve())
-    for path, copied in (("own.csv", ["own.csv"]), ("tracked.csv", []), (absolute, [])):
-        settings = ["data=local", f"data.source.path={path}"]
-        assert sweep.untracked_sources(settings) == copied
+@pytest.mark.parametrize("path", ["own.csv", "a b/c,d=1.csv", "it's/[1]{2}", "/own.csv"])
+def test_local_sources_get_absolute_paths(empty: Callable, path: str) -> None:
+    found = sweep.absolute_sources(["data=local", f'data.source.path="{path}"'])
+    assert composed("data=local", *found).data.source.path == str(Path.cwd() / path)
+
+
+def test_other_sources_stay_as_they_are(empty: Callable) -> None:
+    assert sweep.absolute_sources([]) == []
+
+
+@pytest.mark.parametrize("setting", ["sede=1", "student=no-such", "seed=[1"])
+def test_a_setting_that_conf_does_not_have_is_named(empty: Callable, setting: str) -> None:
+    with pytest.raises(InputError, match=rf"{re.escape(setting)}.*: .+; correct the setting"):
+        sweep.absolute_sources([setting])
 
 
 @pytest.mark.parametrize("values", [["13"], ["13", "13"]])
-def test_one_value_is_no_sweep(asked: list[str], values: list[str]) -> None:
+def test_one_value_is_no_sweep(empty: Callable, values: list[str]) -> None:
     with pytest.raises(InputError, match="name two or more different values"):
         sweep.main(["seed", *values])
-    assert asked == []
 
 
 @pytest.mark.parametrize("arguments", [[], ["seed"], ["seed", "--", "13"]])
@@ -82,5 +106,5 @@ def test_a_sweep_needs_a_setting_and_values(empty: Callable, arguments: list[str
 
 
 def test_a_command_that_fails_is_named(empty: Callable) -> None:
-    with pytest.raises(InputError, match="exp list --name-only failed; its error is above"):
-        sweep.main(LAYERS)
+    with pytest.raises(InputError, match="dvc exp list --name-only failed; its error is above"):
+        sweep.main(["student.n_layers", "1", "2"])

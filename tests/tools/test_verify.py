@@ -1,9 +1,10 @@
 import os
+import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
+import dvc.cli
 import pytest
 import yaml
 
@@ -25,13 +26,13 @@ STAGES = {
 }
 
 
-def run(command: str) -> None:
-    subprocess.run(
-        ["bash", "-c", command.replace("dvc ", f"{sys.executable} -m dvc ")],
-        env=ENVIRONMENT,
-        capture_output=True,
-        check=True,
-    )
+def run(commands: str) -> None:
+    """Run commands as a shell would, DVC's in this process, which has imported it."""
+    for command in map(shlex.split, commands.split(" && ")):
+        if command[0] == "dvc":
+            assert dvc.cli.main(command[1:]) == 0
+        else:
+            subprocess.run(command, env=ENVIRONMENT, capture_output=True, check=True)
 
 
 @pytest.fixture(scope="module")
@@ -85,17 +86,39 @@ def test_a_missing_report_is_named_and_missing_data_is_not(repository: None) -> 
     assert mismatches() == ["reports/all.txt is missing; make it with: dvc repro"]
 
 
-@pytest.mark.parametrize("kind", ["*[!r]", "*.dir"])  # a file, and a directory's list of files
-@pytest.mark.parametrize("restored", [False, True])
-def test_a_damaged_cache_object_is_named_and_restored(
-    repository: None, kind: str, restored: bool
-) -> None:
-    before = recorded()
+KINDS = pytest.mark.parametrize("kind", ["*[!r]", "*.dir"])  # a file, a directory's list of files
+
+
+def damage(kind: str) -> Path:
+    """Damage an object of the cache, and return it."""
     damaged = next(Path(".dvc/cache/files/md5").glob(f"??/{kind}"))
     content = damaged.read_text()
     rewrite(damaged, content.replace("sub-a", "sub-b") if kind == "*.dir" else "X\n")
+    return damaged
+
+
+@KINDS
+def test_a_damaged_cache_object_is_replaced_from_its_output(repository: None, kind: str) -> None:
+    damaged = damage(kind)
+    made = Path("data/sub-a.txt").stat().st_mtime_ns
+    (message,) = mismatches()
+    command = f"rm -rf {damaged} && dvc commit data && dvc repro"
+    assert message == f"not as recorded: {damaged}; restore with: {command}"
+    run(command)
+    assert damaged.exists()
+    assert mismatches() == []
+    assert Path("data/sub-a.txt").stat().st_mtime_ns == made  # nothing was run again
+
+
+@KINDS
+@pytest.mark.parametrize("restored", [False, True])
+def test_a_damaged_cache_object_without_its_output_is_made_anew(
+    repository: None, kind: str, restored: bool
+) -> None:
+    before = recorded()
+    damaged = damage(kind)
+    shutil.rmtree("data")
     if restored:
-        shutil.rmtree("data")
         run("dvc repro")
         assert digest(Path("data")) != before[Path("data")]  # DVC has not noticed
     (message,) = mismatches()
@@ -103,6 +126,14 @@ def test_a_damaged_cache_object_is_named_and_restored(
     run(remedy(message))
     assert mismatches() == []
     assert recorded() == before
+
+
+def test_a_repository_without_a_commit_is_checked_too(repository: None) -> None:
+    shutil.rmtree(".git")
+    run("git init --quiet")
+    assert mismatches() == []
+    rewrite(Path("data/sub/b.txt"), "X\n")
+    assert mismatches() == ["not as recorded: data; restore with: rm -rf data && dvc repro"]
 
 
 def test_objects_that_dvc_lock_does_not_name_are_left_alone(repository: None) -> None:
