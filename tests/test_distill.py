@@ -48,7 +48,7 @@ def test_the_teacher_classifies_each_text_once_and_only_if_the_loss_uses_it(
     logits = Mock(side_effect=teacher_logits)
     train = Mock(return_value=pd.read_csv("reports/distill.csv"))
     monkeypatch.setattr(distill, "teacher_logits", logits)
-    monkeypatch.setattr(distill, "train", train)
+    monkeypatch.setattr(distill.trainer, "train", train)
     project("distill", f"distill.label_weight={label_weight}")
     assert [len(call.args[2]) for call in logits.call_args_list] == asked
     assert "test" not in train.call_args.args[2]

@@ -40,11 +40,7 @@ OVER_ALL = (VARIANT, Column("Test accuracy", "accuracy"), Column("Retained", "ac
 
 
 def run(setting: str, values: list[str], overrides: list[str]) -> Path:
-    """Write reports/sweeps/<setting>: a table of every run's results, and a page.
-
-    Raises:
-        InputError: there are fewer than two values, or an experiment fails.
-    """
+    """Write reports/sweeps/<setting>: a table of every run's results, and a page."""
     if len(set(values)) < 2 or len(set(values)) < len(values):
         raise InputError(f"{setting} = {values}: name two or more different values")
     tables = []

@@ -110,11 +110,7 @@ def headline(table: pd.DataFrame) -> str:
 
 
 def hero(table: pd.DataFrame) -> dict[str, Any]:
-    """Return the first screen of the browser page (columns of results.csv).
-
-    Keys: title and role of the variant it is about, and figures, a list of (name, change, before
-    and after).
-    """
+    """Return the first screen of the browser page: title, role and figures of a variant."""
     name = results.headliner(table)
     before, after = table.loc[results.BASELINE], table.loc[name]
     faster = after[results.HEADLINE_SPEED]

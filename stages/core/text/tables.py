@@ -27,9 +27,7 @@ def read_table(path: Path, columns: list[str] | None) -> pd.DataFrame:
     """Read one file; `columns` are those of a csv or tsv without a header line.
 
     Csv and tsv give strings only, so that "NA" and "007" stay what they are. A tsv has no quotes.
-
-    Raises:
-        InputError: the file is empty, not in UTF-8, or not in the format of its suffix.
+    InputError says that the file is empty, not in UTF-8, or not in the format of its suffix.
     """
     suffix = path.suffix.lower()
     try:
