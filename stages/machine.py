@@ -1,4 +1,4 @@
-"""Describe the machine and the library versions: what a measurement depends on."""
+"""Record the machine and the library versions, on which a measurement depends."""
 
 import os
 import platform

@@ -1,6 +1,6 @@
 """Classify texts with the released model or a variant: `python stages/predict.py "A lovely film."`.
 
-Not a stage: it uses what the pipeline has made, with the code that evaluate and benchmark use.
+Not a stage: it serves a model of the pipeline with the code that evaluate and benchmark use.
 """
 
 import argparse

@@ -54,7 +54,7 @@ def load_tokenizer(directory: Path) -> Tokenizer:
 
 
 def encode(tokenizer: Tokenizer, texts: list[str]) -> Inputs:
-    """Return texts as token ids, with the mask of what is not padding, and segment ids."""
+    """Return texts as token ids, attention mask and segment ids."""
     encodings = tokenizer.encode_batch_fast(texts)
     return {
         "input_ids": np.array([encoding.ids for encoding in encodings]),
@@ -64,7 +64,7 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> Inputs:
 
 
 def classify(classifier: Classifier, tokenizer: Tokenizer, texts: list[str]) -> list[str]:
-    """Return the label of each text: what a caller waits for."""
+    """Return the label of each text; a caller waits this long."""
     answers = classifier.logits(encode(tokenizer, texts)).argmax(axis=1)
     return [classifier.labels[answer] for answer in answers]
 

@@ -59,7 +59,7 @@ def _not_set(key: str) -> str:
 
 
 def describe(error: ValidationError) -> str:
-    """Return what is wrong, key by key."""
+    """Return the errors, key by key."""
     return "; ".join(_describe(problem) for problem in error.errors(include_url=False))
 
 
@@ -69,7 +69,7 @@ def _describe(problem: Any) -> str:
     parts = [str(part) for i, part in enumerate(path) if i == 0 or path[i - 1] != "source"]
     key = ".".join(parts)
     if problem["type"] == "json_invalid":
-        return f"the settings hold what is no Unicode text ({message})"
+        return f"the settings are not valid Unicode ({message})"
     if problem["type"] == "missing":
         return _not_set(key)
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):

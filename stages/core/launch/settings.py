@@ -1,7 +1,7 @@
 """Every setting: its type, its range, and how settings constrain each other.
 
 Apart from the stages, whose libraries take seconds to import, so that the first stage to run
-refuses at once what a later one would.
+refuses at once the settings that a later one would.
 """
 
 import json

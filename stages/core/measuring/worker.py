@@ -121,7 +121,7 @@ def serve(directory: Path, threads: int) -> None:
             "first_call_ms": round(first_call_ms, 2),
         }
     )
-    gc.freeze()  # what is loaded stays, and need not be looked at again
+    gc.freeze()  # loaded objects stay, and need no collector
     gc.disable()
     for line in sys.stdin:
         request = json.loads(line)

@@ -16,8 +16,8 @@ WEIGHTS = "weights.safetensors"  # in a checkpoint: the weights before averaging
 class WeightAverage(TrainerCallback):
     """Puts the exponential moving average of the weights into the model between epochs.
 
-    The average is what the Trainer validates and saves, because it is more accurate than the last
-    weights (Polyak & Juditsky, 1992). Training continues from the weights themselves, which are
+    The Trainer validates and saves the average, which is more accurate than the last weights
+    (Polyak & Juditsky, 1992). Training continues from the weights themselves, which are
     saved beside it.
     """
 

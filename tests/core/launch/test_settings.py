@@ -100,7 +100,7 @@ def test_a_command_that_lacks_what_it_is_for_names_it(stage: ModuleType, key: st
 def test_a_lone_surrogate_is_refused() -> None:
     config = composed()
     config.data.text = "\udcff"
-    with pytest.raises(InputError, match="the settings hold what is no Unicode text"):
+    with pytest.raises(InputError, match="the settings are not valid Unicode"):
         read_settings(config)
 
 
