@@ -15,6 +15,7 @@ import yaml
 
 from stages.core.launch.errors import user_hint
 from stages.core.launch.lock import machine_lock
+from stages.tools.params import write_params
 from tests.conftest import ROOT, make_root
 
 
@@ -28,8 +29,8 @@ def run(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[s
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Enter an empty project with the real settings."""
     make_root(tmp_path)
-    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     monkeypatch.chdir(tmp_path)
+    write_params(Path("params.yaml"), [])
     return tmp_path
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from stages import export, fetch
 from stages.core.launch.errors import InputError
@@ -20,10 +20,14 @@ from tests.conftest import ROOT, composed
 RUN = ["run.item=encoder", "run.model=teacher", "run.form=int8"]
 
 
-def test_params_yaml_is_the_composition_of_conf(tmp_path: Path) -> None:
-    write_params(tmp_path / "params.yaml", [])
-    composition = (tmp_path / "params.yaml").read_text()
-    assert (ROOT / "params.yaml").read_text() == composition, "run: make params"
+def test_params_yaml_is_the_composition_of_conf(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    write_params(tmp_path / "params.yaml", ["seed=14"])
+    written = OmegaConf.load(tmp_path / "params.yaml")
+    assert isinstance(written, DictConfig)
+    assert read_settings(written) == read_settings(composed("seed=14"))
 
 
 @pytest.mark.parametrize(
