@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.conftest import FORMS, ROOT
+from tests.conftest import ROOT
 
 ENGINE = '''
 """A classifier that looks up its answer by the length of a text."""
@@ -49,7 +49,9 @@ def quantize(source, target, options):
 '''
 FORM = "table_of_4"
 SETTINGS = [
-    f"forms={[*FORMS, FORM]}".replace(" ", ""),
+    f"forms=[pytorch,{FORM}]",
+    "~quantize.int8",
+    f"benchmark.control=student_{FORM}",
     f"+quantize.{FORM}={{engine:lookup,title:Table,entries:4}}",
     "report.sla_percentile=50",
     "benchmark.sweep.lengths=[8]",

@@ -58,8 +58,7 @@ def end_with_dvc() -> None:
     if "DVC_STAGE" not in os.environ:
         return
     # Above this process there may be shells, which inherit the variable that dvc sets.
-    above = (each for each in psutil.Process().parents() if "DVC_STAGE" not in each.environ())
-    dvc = next(above, None)
+    dvc = next((each for each in psutil.Process().parents() if not _is_in_stage(each)), None)
     if dvc is None or os.getsid(dvc.pid) != os.getsid(0):
         raise InputError("the dvc that began this stage has ended; run dvc repro again")
 
@@ -68,3 +67,10 @@ def end_with_dvc() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _is_in_stage(process: psutil.Process) -> bool:
+    try:
+        return "DVC_STAGE" in process.environ()
+    except psutil.AccessDenied:  # another user's, such as init
+        return False
