@@ -74,8 +74,10 @@ def read_lines(name: str) -> list[str]:
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         return [line.rstrip("\r\n") for line in io.StringIO(data.decode("utf-8-sig"))]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{name} can't be read as UTF-8 text ({error}); convert it") from error
+    except OSError as error:
+        raise InputError(f"{name} can't be read ({error}); correct --input") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name} is not in UTF-8 ({error}); convert it") from error
 
 
 def print_text(rows: Iterator[Row], _: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Put one variant into data/release, ready to upload: with a model card and its licence."""
+"""Put one variant into data/release, ready to upload, with a model card."""
 
 import json
 import shutil

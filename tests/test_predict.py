@@ -132,9 +132,9 @@ def test_no_lines_give_no_rows(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--input", "gone.txt"], "gone.txt can't be read"),
-        (["--input", "-"], "- can't be read as UTF-8 text"),
-        (["--input", "data"], "data can't be read"),
+        (["--input", "gone.txt"], "gone.txt can't be read .*; correct --input"),
+        (["--input", "-"], "- is not in UTF-8 .*; convert it"),
+        (["--input", "data"], "data can't be read .*; correct --input"),
         (
             ["a text", "--variant", "teacher"],
             "use --variant with one of student_int8,",

@@ -44,7 +44,7 @@ def commands(section: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory, tiny: list[str], sources: Path) -> Clone:
-    """Return a clone on main with the toy experiment committed, and the files README speaks of."""
+    """Return a clone on main with the toy experiment committed, and the files README names."""
     clone = Clone(tmp_path_factory.mktemp("recipes") / "project")
     without_transfer = [each for each in tiny if "transfer" not in each]
     clone.shrink([*without_transfer, f"data.source.path={sources / 'texts' / 'train.csv'}"])
@@ -77,7 +77,7 @@ def shape(text: str) -> str:
     return re.sub(r"[-+]?\d+(\.\d+)?", "0", " ".join(text.split()))
 
 
-def test_every_section_has_commands_that_are_run() -> None:
+def test_the_sections_have_commands() -> None:
     sections = re.findall(r"^## (.+)$", README, re.MULTILINE)
     shown = [
         each

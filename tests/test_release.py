@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable
 
 import pandas as pd
-import pytest
 from huggingface_hub import ModelCard
 from transformers import AutoConfig, pipeline
 
@@ -66,4 +65,5 @@ def test_any_variant_can_be_released(project: Callable) -> None:
     assert card().data.library_name == "transformers"
     assert "VNNI" not in card().text
     assert "It is a local encoder, fine-tuned on" in card().text
-    assert pipeline("text-classification", str(RELEASE))("good")[0]["score"] == pytest.approx(1, 1)
+    (answer,) = pipeline("text-classification", str(RELEASE))("good lovely film")
+    assert answer["label"] == "positive"

@@ -72,5 +72,5 @@ def end_with_dvc() -> None:
 def _is_in_stage(process: psutil.Process) -> bool:
     try:
         return "DVC_STAGE" in process.environ()
-    except psutil.AccessDenied:  # another user's, such as init
+    except (psutil.AccessDenied, psutil.NoSuchProcess):  # another user's, such as init; or ended
         return False

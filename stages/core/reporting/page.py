@@ -75,7 +75,7 @@ def warnings(found: Findings) -> Iterator[str]:
     if speed.high / speed.low > 1 + PACE_BOUND:
         yield (
             f"{Variant.named(name).title} is {speed.low:.1f} to {speed.high:.1f} times faster than "
-            f"the teacher in PyTorch: one of the two changed its pace during the run"
+            f"the teacher in PyTorch, a wide interval, as when one of the two changes its pace"
         )
     profiled = found.profile["others_share"].max()
     for stage, share in ("benchmark", conditions["others_share"]), ("profile", profiled):

@@ -19,9 +19,8 @@ def recommend(
     scheduler's. Variants whose interval reaches the fastest one's speed tie with it, and the most
     accurate of these is recommended.
 
-    The ratio gives how many times faster the first variant is than the second, paired, with the
-    noise in its interval. Returned are results.csv with recommended and verdict (the reason), and a
-    summary.
+    `ratio` returns how many times faster the first variant is than the second, paired, its interval
+    widened by the noise. Returns the table with the columns recommended and verdict, and a summary.
     """
     needed, sla = 1 - constraints.accuracy_loss, constraints.sla_ms
     percentile = f"p{constraints.sla_percentile}"
@@ -44,6 +43,7 @@ def recommend(
     for name, lead in leads.items():
         reasons[name] = f"qualifies, but takes {lead.value:.2f} times as long as the fastest"
     reasons[tied] = "as fast as the fastest within the noise, but no more accurate"
+    reasons[fastest] = "the fastest, but less accurate than a variant that ties with it"
     reasons[chosen] = "recommended"
     others = " and ".join(Variant.named(name).title for name in tied if name != chosen)
     place = f"the most accurate of the fastest (a tie with {others} within the noise)"

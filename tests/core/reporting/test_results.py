@@ -34,11 +34,6 @@ def test_every_figure_follows_from_samples_and_predictions(table: pd.DataFrame) 
     assert table.index.tolist() == NAMES
 
 
-def test_without_the_onnx_form_nothing_is_compared_with_it() -> None:
-    kept = {name: ms for name, ms in MS.items() if not name.endswith("onnx")}
-    assert not latencies(samples(kept), 0.0).columns.str.contains("onnx").any()
-
-
 def test_the_control_widens_every_interval_but_the_baselines() -> None:
     measured = samples(MS | {CONTROL: 3.3})
     found = control(measured, "student_int8")

@@ -84,7 +84,7 @@ def test_of_those_within_the_noise_the_more_accurate_is_recommended() -> None:
     chosen, reasons, summary = verdict(loss=0.04, noise=0.6)  # 2.33 × (1 − 0.6) < 1
     assert chosen == "teacher_int8_per_tensor"
     assert "a tie with student int8 within the noise" in summary
-    assert "no more accurate" in reasons["student_int8"]
+    assert "less accurate" in reasons["student_int8"]
 
 
 def test_if_none_qualifies_the_verdict_says_by_how_much_each_misses() -> None:
