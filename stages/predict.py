@@ -80,6 +80,11 @@ def read_lines(name: str) -> list[str]:
         raise InputError(f"{name} is not in UTF-8 ({error}); convert it") from error
 
 
+def utf8(text: str) -> str:
+    """Return an argument; raise ValueError if its bytes are not UTF-8: they come as surrogates."""
+    return text.encode().decode()
+
+
 def print_text(rows: Iterator[Row], _: tuple[str, ...]) -> None:
     """Print rows for people, one a line, without control characters; ≠ marks disagreement."""
     for row in rows:
@@ -110,7 +115,7 @@ FORMATS = {"text": print_text, "csv": print_csv, "jsonl": print_jsonl}
 def main() -> None:
     """Parse the command line, predict and print."""
     parser = argparse.ArgumentParser(description="Classify texts with a variant of the pipeline.")
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="a text to classify")
+    parser.add_argument("texts", nargs="*", type=utf8, metavar="TEXT", help="a text to classify")
     parser.add_argument("--input", metavar="FILE", help="a file with one text a line; - is stdin")
     parser.add_argument("--variant", help="such as teacher_pytorch; by default data/release")
     parser.add_argument("--compare", metavar="VARIANT", help="add the answers of a second variant")

@@ -157,6 +157,22 @@ def test_texts_come_from_one_place(
     assert "give texts, or a file" in capsys.readouterr().err
 
 
+def test_a_text_that_is_not_utf8_is_named(
+    project: Callable, predict: Predict, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit):
+        predict("caf\udce9")
+    assert r"argument TEXT: invalid utf8 value: 'caf\udce9'" in capsys.readouterr().err
+
+
+def test_another_directory_than_the_projects_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, predict: Predict
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="run it from the project's root"):
+        predict("a text")
+
+
 def test_what_was_not_made_is_named(empty: Callable, predict: Predict) -> None:
     with pytest.raises(InputError, match="no model in data/release; make it with: dvc repro"):
         predict("a text")
