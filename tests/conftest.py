@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from stages.core.engines.variant import ROLES, variants
-from stages.core.launch.settings import read_settings
+from stages.core.launch.parse import parse
+from stages.core.launch.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
@@ -64,7 +65,7 @@ def composed(*overrides: str) -> DictConfig:
 def run_stage(stage: str, *overrides: str) -> str:
     """Run a stage in process, in the current directory, on the composed config."""
     module = importlib.import_module(f"stages.{stage}")
-    return module.run(read_settings(composed(*overrides)))
+    return module.run(parse(composed(*overrides), Settings))
 
 
 def make_root(directory: Path) -> None:

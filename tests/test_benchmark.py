@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from stages.core.launch.errors import InputError
+from stages.core.launch.parse import parse
 from stages.core.launch.paths import BENCHMARK
-from stages.core.launch.settings import BenchmarkConfig, read_settings
+from stages.core.launch.settings import BenchmarkConfig, Settings
 from stages.core.measuring.rounds import CONTROL, measure, request_cells, sweep_cells
 from stages.core.measuring.worker import Answer, Request
 from stages.core.reporting.latency import speedup, summarise
@@ -107,7 +108,7 @@ class FakeMachine:
 
 @cache
 def settings() -> BenchmarkConfig:
-    return read_settings(composed()).benchmark
+    return parse(composed(), Settings).benchmark
 
 
 def fake_samples(machine: FakeMachine) -> pd.DataFrame:

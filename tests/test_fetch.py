@@ -13,8 +13,9 @@ import pytest
 
 from stages import fetch
 from stages.core.launch.errors import InputError
+from stages.core.launch.parse import parse
 from stages.core.launch.paths import CORPUS_SOURCE, ENCODER
-from stages.core.launch.settings import read_settings
+from stages.core.launch.settings import Settings
 from tests.conftest import composed, run_stage
 
 ITEM = ("fetch", "run.item=corpus")
@@ -65,7 +66,7 @@ def test_a_path_that_is_none_is_one_message(empty: Callable, path: str) -> None:
     config = composed("run.item=corpus", "data=local", "model=local", "model.source.path=x")
     config.data.source.path = path
     with pytest.raises(InputError):
-        fetch.run(read_settings(config))
+        fetch.run(parse(config, Settings))
     assert not CORPUS_SOURCE.exists()
 
 

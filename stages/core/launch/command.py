@@ -15,8 +15,9 @@ from omegaconf import DictConfig
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.lock import machine_lock
+from stages.core.launch.parse import parse
 from stages.core.launch.paths import check_root
-from stages.core.launch.settings import Settings, read_settings
+from stages.core.launch.settings import Settings
 
 
 def launch(run: Callable[[Settings], str], *, alone: bool = False) -> None:
@@ -35,7 +36,7 @@ def launch(run: Callable[[Settings], str], *, alone: bool = False) -> None:
         end_with_dvc()
         compose()
         for config in composed:  # none, if the command asked for --help
-            settings = read_settings(config)
+            settings = parse(config, Settings)
             logging.getLogger().setLevel(logging.WARNING)  # at INFO, libraries report every node
             with machine_lock(alone=alone):
                 started = time.perf_counter()

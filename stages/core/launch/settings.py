@@ -8,7 +8,6 @@ import json
 from importlib import import_module
 from typing import Annotated, Any, Literal, Self
 
-from omegaconf import DictConfig
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
@@ -23,7 +22,6 @@ from stages.core.launch.parse import (
     Share,
     Text,
     describe,
-    parse,
 )
 
 Form = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
@@ -215,8 +213,3 @@ class Settings(Section):
         if self.run.form is not None and self.run.form not in self.forms:
             raise ValueError(f"run.form = {self.run.form!r} is not one of forms = {self.forms}")
         return self
-
-
-def read_settings(config: DictConfig) -> Settings:
-    """Return the settings of a composed config; InputError names each that is wrong."""
-    return parse(config, Settings)

@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from stages import export, fetch
 from stages.core.launch.errors import InputError
-from stages.core.launch.settings import Settings, read_settings
+from stages.core.launch.parse import parse
+from stages.core.launch.settings import Settings
 from stages.tools.params import write_params
 from tests.conftest import ROOT, composed
 
@@ -27,7 +28,7 @@ def test_params_yaml_is_the_composition_of_conf(
     write_params(tmp_path / "params.yaml", ["seed=14"])
     written = OmegaConf.load(tmp_path / "params.yaml")
     assert isinstance(written, DictConfig)
-    read_settings(written)
+    parse(written, Settings)
     assert written == OmegaConf.to_container(composed("seed=14"), resolve=True)
 
 
@@ -44,7 +45,7 @@ def test_params_yaml_is_the_composition_of_conf(
     ],
 )
 def test_every_choice_is_valid(choice: list[str]) -> None:
-    read_settings(composed(*choice))
+    parse(composed(*choice), Settings)
 
 
 # What the generated tests below can't know: rules between keys, and the words of a message.
@@ -81,7 +82,7 @@ BAD = [
 @pytest.mark.parametrize(("override", "message"), BAD, ids=[case[0] for case in BAD])
 def test_bad_settings_are_named(override: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        read_settings(composed(override))
+        parse(composed(override), Settings)
 
 
 @pytest.mark.parametrize("name", ["a\nb", "\x1b[31m"])
@@ -93,25 +94,25 @@ def test_what_a_terminal_would_obey_is_escaped(name: str) -> None:
 def test_what_json_can_not_hold_is_refused() -> None:
     for section in ({b"bytes": 1}, {"text": 10**5000}):
         with pytest.raises(InputError):
-            read_settings(OmegaConf.create(put(whole("package"), ("data",), section)))
+            parse(OmegaConf.create(put(whole("package"), ("data",), section)), Settings)
 
 
 @pytest.mark.parametrize(("stage", "key"), [(fetch, "item"), (export, "model")])
 def test_a_command_that_lacks_what_it_is_for_names_it(stage: ModuleType, key: str) -> None:
     with pytest.raises(InputError, match=rf"run.{key} is not set; add run.{key}=… to the command"):
-        stage.run(read_settings(composed()))
+        stage.run(parse(composed(), Settings))
 
 
 def test_a_lone_surrogate_is_refused() -> None:
     config = composed()
     config.data.text = "\udcff"
     with pytest.raises(InputError, match="the settings are not valid Unicode"):
-        read_settings(config)
+        parse(config, Settings)
 
 
 def test_a_missing_path_is_named() -> None:
     with pytest.raises(InputError, match=r"data.source.path is not set; add data.source.path=…"):
-        read_settings(composed("data=local"))
+        parse(composed("data=local"), Settings)
 
 
 # From here on nothing is listed by hand: keys, and what is wrong for them, come from the schemas.
@@ -201,7 +202,7 @@ def put(config: dict[str, Any], path: tuple[str | int, ...], value: Any) -> dict
 def refused(config: dict[str, Any], path: tuple[str | int, ...]) -> None:
     """Assert that `config` ends in one line that names every part of the key `path`."""
     with pytest.raises(InputError) as caught:
-        read_settings(OmegaConf.create(config))
+        parse(OmegaConf.create(config), Settings)
     assert str(caught.value).isprintable()
     assert all(str(part) in str(caught.value) for part in path)
 
@@ -217,7 +218,7 @@ def default() -> dict[str, Any]:
 
 
 def test_every_section_has_a_schema(valid: dict[str, Any]) -> None:
-    read_settings(OmegaConf.create(valid))
+    parse(OmegaConf.create(valid), Settings)
     assert set(valid) == set(Settings.model_fields)
     assert {path[0] for path, _ in walk(valid, SCHEMA)} == set(valid)
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.inputs import DataConfig, Files
-from stages.core.launch.settings import read_settings
+from stages.core.launch.parse import parse
+from stages.core.launch.settings import Settings
 from stages.core.text.splits import PRECEDENCE, claims, clean, sample, split
 from tests.conftest import composed
 
@@ -73,7 +74,7 @@ def test_a_sample_limits_every_split_that_the_files_give() -> None:
 
 @pytest.fixture(scope="module")
 def data() -> DataConfig:
-    return read_settings(composed("data=local", "data.source.path=x")).data
+    return parse(composed("data=local", "data.source.path=x"), Settings).data
 
 
 @settings(deadline=None, max_examples=30)
