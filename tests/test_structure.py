@@ -16,9 +16,9 @@ CORE = STAGES / "core"
 BELOW = {
     "reporting": ("measuring", "engines", "text", "task", "launch"),
     "measuring": ("engines", "text", "launch"),
-    "training": ("engines", "text", "task", "launch"),
+    "training": ("text", "task", "launch"),
     "engines": ("launch",),
-    "text": ("task", "launch"),
+    "text": ("launch",),
     "task": ("launch",),
     "launch": (),
 }
