@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import dvc.api
@@ -22,34 +23,28 @@ from stages.core.launch.atomic import atomic_directory, write_text
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import REPORTS, check_root
 from stages.core.measuring.conditions import commit
+from stages.core.reporting import tables
 from stages.core.reporting.results import fastest_student
-from stages.core.reporting.tables import PARAMETERS, SIZE, VARIANT, Column, markdown, render
 
 EACH = (
-    Column("Value", "value"),
-    VARIANT,
-    PARAMETERS,
-    SIZE,
-    Column("Validation accuracy", "validation_accuracy", "{:.1%}"),
-    Column("Test accuracy", "accuracy", "{:.1%}", interval=True),
-    Column("Retained", "accuracy_retained", "{:.1%}"),
-    Column("Mean ms", "test_label_mean_ms", "{:.2f}"),
-    Column("× PyTorch", "test_label_speedup", "{:.1f}", interval=True),
+    tables.Column("Value", "value"),
+    *(tables.VARIANT, tables.PARAMETERS, tables.SIZE, tables.VALIDATION),
+    *(tables.ACCURACY_INTERVAL, tables.RETAINED, tables.MEAN, tables.FASTER),
 )
-OVER_ALL = (VARIANT, Column("Test accuracy", "accuracy"), Column("Retained", "accuracy_retained"))
+SPREADS = [replace(each, format="{}") for each in (tables.ACCURACY, tables.RETAINED)]
 
 
 def run(setting: str, values: list[str], overrides: list[str]) -> Path:
     """Write reports/sweeps/<setting>: a table of every run's results, and a page."""
     if len(set(values)) < 2 or len(set(values)) < len(values):
         raise InputError(f"{setting} = {values}: name two or more different values")
-    tables = []
+    results = []
     for value in values:
         name = re.sub(r"[^\w-]+", "-", f"{setting}-{value}")
         experiment(name, [*overrides, f"{setting}={value}"])
         with dvc.api.open(str(REPORTS / "results.csv"), rev=name) as file:
-            tables.append(pd.read_csv(file).assign(value=value))
-    table = pd.concat(tables, ignore_index=True)
+            results.append(pd.read_csv(file).assign(value=value))
+    table = pd.concat(results, ignore_index=True)
     target = REPORTS / "sweeps" / setting
     with atomic_directory(target) as directory:
         table.to_csv(directory / "results.csv", index=False)
@@ -92,7 +87,7 @@ def page(setting: str, table: pd.DataFrame, overrides: list[str]) -> str:
     """Return the sweep's page (columns of results.csv, and value)."""
     runs = [run.set_index("variant") for _, run in table.groupby("value", sort=False)]
     students = pd.concat([run.loc[[fastest_student(run)]] for run in runs])
-    shares = ["accuracy", "accuracy_retained"]
+    shares = [str(each.source) for each in SPREADS]
     spreads = table.groupby("variant", sort=False)[shares].agg(spread)
     given = ["--", *overrides] if overrides else []
     command = shlex.join([setting, *table["value"].unique(), *given])
@@ -103,11 +98,11 @@ teacher in PyTorch, timed in the same run, from text to label of test sentences.
 95 %. Every variant is in [results.csv](results.csv). Commit {commit()}; the command:
 `python -m stages.tools.sweep {command}`.
 
-{markdown(render(students, EACH))}
+{tables.markdown(tables.render(students, EACH))}
 
 Over these runs, as mean ± standard deviation (range):
 
-{markdown(render(spreads, OVER_ALL))}
+{tables.markdown(tables.render(spreads, [tables.VARIANT, *SPREADS]))}
 """
 
 

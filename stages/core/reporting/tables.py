@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -77,6 +77,11 @@ VARIANT = Column("Variant", _titles)
 PARAMETERS = Column("Params", "parameters", "{:.3g}M", 1e6)
 ACCURACY = Column("Test accuracy", "accuracy", "{:.1%}")
 SIZE = Column("Size", "size_mb", "{:.0f} MB")
+RETAINED = Column("Retained", "accuracy_retained", "{:.1%}")
+MEAN = Column("Mean ms", "test_label_mean_ms", "{:.2f}")
+ACCURACY_INTERVAL = replace(ACCURACY, interval=True)
+VALIDATION = Column("Validation accuracy", "validation_accuracy", "{:.1%}")
+FASTER = Column("× PyTorch", SPEED, "{:.1f}", interval=True)
 
 POST_ROWS = (Column("Model", "label"), PARAMETERS, ACCURACY, Column("Latency", "ms", "{:.3g} ms"))
 STEPS = (
@@ -90,12 +95,12 @@ EVERY_VARIANT = (
     Column("Variant", lambda table: _titles(table) + ": " + table["label"]),
     PARAMETERS,
     ACCURACY,
-    Column("Retained", "accuracy_retained", "{:.1%}"),
-    Column("Mean ms", "test_label_mean_ms", "{:.2f}"),
+    RETAINED,
+    MEAN,
     Column("p50 ms", "test_label_p50_ms", "{:.2f}"),
     Column("p95 ms", "test_label_p95_ms", "{:.2f}", optional=True),
     Column("p99 ms", "test_label_p99_ms", "{:.2f}", optional=True),
-    Column("× PyTorch", "test_label_speedup", "{:.1f}"),
+    replace(FASTER, interval=False),
     SIZE,
     Column("Memory", "peak_mb", "{:.0f} MB"),
 )
@@ -110,9 +115,9 @@ SPEEDUPS = (
     *(Column(t, f"{n}_speedup", "{:#.4g}", interval=True) for n, t in MEASURES.items()),
 )
 CARD = (
-    Column("Test accuracy", "accuracy", "{:.1%}", interval=True),
+    ACCURACY_INTERVAL,
     Column("Macro F1 (test)", "macro_f1", "{:.3f}"),
-    Column("Mean latency, text to label", "test_label_mean_ms", "{:.2f} ms"),
+    replace(MEAN, title="Mean latency, text to label", format="{:.2f} ms"),
     PARAMETERS,
     SIZE,
     Column("Peak memory", "peak_mb", "{:.0f} MB"),
@@ -127,7 +132,7 @@ def accuracies(table: pd.DataFrame) -> list[Column]:
         Column("Macro F1", "macro_f1", "{:.3f}", interval=True),
         *(Column(f"Recall, {literal(n)}", f"recall_{n}", "{:.1%}") for n in classes(table)),
         Column("Brier", "brier", "{:.3f}"),
-        Column("Retained", "accuracy_retained", "{:.1%}", interval=True),
+        replace(RETAINED, interval=True),
         Column("Agreement", "agreement", "{:.1%}"),
         Column("Better", "better"),
         Column("Worse", "worse"),
@@ -145,9 +150,9 @@ def choices(percentile: int) -> list[Column]:
     """Return the columns of the verdict on each variant."""
     return [
         VARIANT,
-        Column("× PyTorch", SPEED, "{:.1f}", interval=True),
+        FASTER,
         Column(f"p{percentile}, text to label", SLA_LATENCY.format(percentile), "{:.2f} ms"),
-        Column("Validation accuracy", "validation_accuracy", "{:.1%}"),
+        VALIDATION,
         Column("Retained", "validation_retained", "{:.1%}", interval=True),
         Column("Verdict", lambda t: t["verdict"].mask(t["recommended"], "**recommended**")),
     ]
