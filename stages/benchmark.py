@@ -6,7 +6,6 @@ of PyTorch and ONNX Runtime disturb each other in one). Only one process is acti
 others, this one included, block. One variant is there twice: the two differ by noise alone.
 """
 
-import os
 from contextlib import ExitStack
 
 import numpy as np
@@ -27,16 +26,9 @@ def run(config: Settings) -> str:
     """Write data/benchmark: samples.parquet (a row a timed call), workers.json, conditions.json.
 
     Raises:
-        InputError: more threads are asked for than this process has cores, no length of the sweep
-            is one that the models can read, or a worker died.
+        InputError: no length of the sweep is one that the models can read, or a worker died.
     """
     settings = config.benchmark
-    cores = len(os.sched_getaffinity(0))
-    if settings.threads > cores:
-        raise InputError(
-            f"benchmark.threads = {settings.threads}, but there are {cores} cores, and more "
-            f"threads than cores slow ONNX Runtime down 2 to 4 times; use {cores} or fewer"
-        )
     sentences = load_corpus()["test"]["text"][:]
     random = np.random.default_rng(config.seed)
     served = {variant.name: variant.directory for variant in variants(config.forms)}

@@ -24,7 +24,7 @@ def run(config: Settings) -> str:
     (microsoft/onnxruntime#10111).
     """
     variant = Variant(config.run.required("model"), config.run.required("form"))
-    classifier = load_classifier(variant.directory)
+    classifier = load_classifier(variant.directory, config.benchmark.threads)
     tokenizer = load_tokenizer(variant.directory)
     corpus = load_corpus()
     tables, metrics = [], {}

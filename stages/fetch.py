@@ -6,10 +6,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
+    GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
@@ -23,10 +24,12 @@ from stages.core.launch.inputs import HubSource, LocalSource, PackageSource
 from stages.core.launch.paths import CORPUS_SOURCE, ENCODER
 from stages.core.launch.settings import Settings
 from stages.core.text.archives import is_archive, unpack
+from stages.core.text.files import listed, text_files
 from stages.core.text.tables import SUFFIXES, is_table
 
 HUB_ERRORS = (
     *(HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError),
+    *(RuntimeError, ValueError),  # of hf_xet and hf_transfer
 )
 
 
@@ -48,20 +51,23 @@ def run(config: Settings) -> str:
                     found = Path(source.path)
                     if not found.exists():
                         raise InputError(f"{found} does not exist; correct source.path")
+                    if found.is_file() and is_archive(found):
+                        unpack(found, Path(scratch) / "content")
+                        found = Path(scratch) / "content"
             if encoder:
                 from stages.core.training.checkpoints import rebuild  # takes seconds
 
-                dropped = rebuild(found, directory, name)
+                dropped: list[Any] = rebuild(found, directory, name)
+                note = f"; dropped {', '.join(dropped)}, which no later stage reads"
             else:
-                copy_corpus(found, directory, name)
-                dropped = []
+                dropped = copy_corpus(found, directory, name)
+                note = f"; left out {len(dropped)} files that are no tables: {listed(dropped)}"
         except OSError as error:
             if is_disk_error(error):
                 raise
             raise InputError(f"{name} can't be copied ({error})") from error
         size = sum(path.stat().st_size for path in directory.rglob("*"))
-    note = f"; dropped {', '.join(dropped)}, which no later stage reads" if dropped else ""
-    return f"{target}, {size / 1e6:.1f} MB from {name}{note}"
+    return f"{target}, {size / 1e6:.1f} MB from {name}{note if dropped else ''}"
 
 
 def describe(source: PackageSource | HubSource | LocalSource) -> str:
@@ -97,10 +103,15 @@ def download_package(source: PackageSource, scratch: Path) -> Path:
                 f"{source.requirement} has sha256 {got}, not {source.sha256} as configured; if you "
                 "trust the new file, set source.sha256 to its hash"
             )
-        last = next((line for line in reversed(errors) if line.startswith("ERROR")), "no message")
+        causes = [line for line in errors if line.startswith("ERROR")] or errors or ["no message"]
+        if "No module named pip" in causes[-1]:
+            raise InputError(
+                f"{sys.executable} has no pip, which downloads {source.requirement}; install it, "
+                "for example by: uv pip install pip setuptools"
+            )
+        cause = without_credentials(causes[-1].removeprefix("ERROR: "))
         raise InputError(
-            f"pip could not download {source.requirement} "
-            f"({without_credentials(last.removeprefix('ERROR: '))}); check the name, the version "
+            f"pip could not download {source.requirement} ({cause}); check the name, the version "
             "and the network, then run again"
         )
     (package,) = downloads.iterdir()
@@ -136,9 +147,14 @@ def download_from_hub(source: HubSource, scratch: Path, kind: Literal["model", "
         if is_disk_error(error):
             raise
         reason = without_credentials(str(error).strip().split("\n")[0])
+        remedy = "check the name, the revision and the network"
+        if isinstance(error, GatedRepoError):
+            remedy = "ask for access on its page, then log in: huggingface-cli login"
+        elif isinstance(error, RuntimeError | ValueError) and not isinstance(error, OSError):
+            remedy = "set HF_HUB_DISABLE_XET=1 and HF_HUB_ENABLE_HF_TRANSFER=0"
         raise InputError(
-            f"the Hub did not give {source.repo} at {source.revision[:8]} ({reason}); check the "
-            "name, the revision and the network, or use a local copy: model=local or data=local"
+            f"the Hub did not give {source.repo} at {source.revision[:8]} ({reason}); {remedy}, "
+            "or use a local copy: model=local or data=local"
         ) from error
     return target
 
@@ -148,16 +164,27 @@ def without_credentials(message: str) -> str:
     return re.sub(r"://[^/\s]*@", "://****@", message)
 
 
-def copy_corpus(source: Path, target: Path, name: str) -> None:
-    """Copy a text file, or the text files under a directory with their relative paths."""
-    files = [source] if source.is_file() else sorted(source.rglob("*"))
-    chosen = list(filter(is_table, files))
-    if not chosen:
-        raise InputError(f"{name} holds no {', '.join(SUFFIXES)} file; correct data.source")
-    for file in chosen:
-        copy = target / (file.name if source.is_file() else file.relative_to(source))
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copy)
+def copy_corpus(source: Path, target: Path, name: str) -> list[Path]:
+    """Copy a table, or those under a directory with their relative paths; return what is left out.
+
+    InputError says that there is no table.
+    """
+    if source.is_file():
+        root, tables, others = source.parent, [Path(source.name)], []
+        if not is_table(source):
+            tables, others = [], tables
+    else:
+        root, (tables, others) = source, text_files(source)
+    if not tables:
+        found = f"but {listed(others)}" if others else "nothing"
+        raise InputError(
+            f"{name} holds no {', '.join(SUFFIXES)} file, {found}; correct data.source, or save "
+            "the texts in one of these formats"
+        )
+    for file in tables:
+        (target / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / file, target / file)
+    return others
 
 
 if __name__ == "__main__":

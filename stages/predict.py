@@ -17,8 +17,9 @@ from tqdm import tqdm
 
 from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
 from stages.core.engines.variant import MANIFEST, Variant
+from stages.core.launch.cores import cores
 from stages.core.launch.errors import InputError, printable
-from stages.core.launch.paths import MODELS, RELEASE, check_root
+from stages.core.launch.paths import BENCHMARK, MODELS, RELEASE, check_root
 from stages.core.task.decoding import predicted, probabilities
 
 FIELDS = ("text", "label", "score", "ms")  # the score is the label's probability
@@ -26,12 +27,16 @@ OTHER_FIELDS = ("other_label", "other_score")  # of a second variant
 Row = dict[str, str | float]
 
 
-def predict(texts: list[str], directory: Path, other: Path | None = None) -> Iterator[Row]:
+def predict(
+    texts: list[str], directory: Path, other: Path | None = None, threads: int | None = None
+) -> Iterator[Row]:
     """Return for each text its label, the probability of that, and the ms from text to label.
 
-    With a second model, its answer is added as other_label and other_score.
+    With a second model, its answer is added as other_label and other_score. By default it runs on
+    as many threads as were measured.
     """
-    ask, ask_other = answering(directory), answering(other) if other else None
+    threads = threads or measured_threads()
+    ask, ask_other = answering(directory, threads), answering(other, threads) if other else None
 
     def row(text: str) -> Row:
         started = time.perf_counter()
@@ -46,9 +51,16 @@ def predict(texts: list[str], directory: Path, other: Path | None = None) -> Ite
     return map(row, tqdm(texts, desc="predict", unit="text", disable=None))
 
 
-def answering(directory: Path) -> Callable[[str], tuple[str, float]]:
+def measured_threads() -> int:
+    """Return how many threads the benchmark gave each variant, at most all cores."""
+    file = BENCHMARK / "workers.json"
+    workers = json.loads(file.read_text()) if file.exists() else {}
+    return min([cores(), *(worker["threads"] for worker in workers.values())])
+
+
+def answering(directory: Path, threads: int) -> Callable[[str], tuple[str, float]]:
     """Return what answers a text with a label and its probability."""
-    classifier, tokenizer = load_classifier(directory), load_tokenizer(directory)
+    classifier, tokenizer = load_classifier(directory, threads), load_tokenizer(directory)
 
     def answer(text: str) -> tuple[str, float]:
         logits = classifier.logits(encode(tokenizer, [text]))
@@ -119,6 +131,7 @@ def main() -> None:
     parser.add_argument("--input", metavar="FILE", help="a file with one text a line; - is stdin")
     parser.add_argument("--variant", help="such as teacher_pytorch; by default data/release")
     parser.add_argument("--compare", metavar="VARIANT", help="add the answers of a second variant")
+    parser.add_argument("--threads", type=int, help="by default, as many as were measured")
     parser.add_argument(
         "--format",
         choices=FORMATS,
@@ -133,7 +146,7 @@ def main() -> None:
     texts = options.texts or read_lines(options.input)
     other = served(options.compare) if options.compare else None
     fields = FIELDS + OTHER_FIELDS if other else FIELDS
-    FORMATS[options.format](predict(texts, served(options.variant), other), fields)
+    FORMATS[options.format](predict(texts, served(options.variant), other, options.threads), fields)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,48 @@
 """Clean the texts, give every one a single place, and split them by label."""
 
+import textwrap
+from typing import Any
+
 import pandas as pd
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
-from transformers import AutoTokenizer
+from tqdm import tqdm
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from stages.core.launch.atomic import atomic_directory, write_json
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
 from stages.core.launch.inputs import DataConfig
 from stages.core.launch.paths import CORPUS, CORPUS_SOURCE, ENCODER, REPORTS, existing
-from stages.core.launch.settings import Settings
-from stages.core.task.labels import class_names, classes
-from stages.core.text.splits import claims, clean, sample, split
-from stages.core.text.tables import is_table, read_table, strings
+from stages.core.launch.settings import Settings, StudentConfig
+from stages.core.task.labels import alike, class_names, classes, regrouped, whole
+from stages.core.task.metrics import quality
+from stages.core.text.corpus import label_names
+from stages.core.text.files import listed
+from stages.core.text.reading import read_corpus
+from stages.core.text.splits import HELD_OUT, clean, sample, small_classes, split
+from stages.core.training.positions import longest_text
+from stages.core.training.student import build_student
+
+BATCH = 1000  # texts
 
 
 def run(config: Settings) -> str:
     """Write data/corpus, a DatasetDict, and its statistics, reports/data.json.
 
     Raises:
-        InputError: the files can't be read as texts with at least two classes in every split.
+        InputError: the files can't be read as texts with at least two classes in every split, or
+            the encoder is none for the settings of the models, or report.quality names no class.
     """
-    corpus = prepared(config.data)
     limit = config.model.max_length
+    check_models(config.student, limit)
+    corpus, facts = prepared(config.data)
+    quality(config.report.quality, label_names(corpus))
     statistics = describe(corpus, limit)
+    for note in facts["notes"]:
+        print(f"note: {note}")
     with atomic_directory(CORPUS) as directory:
         corpus.save_to_disk(directory)
-    write_json(REPORTS / "data.json", statistics)
+    write_json(REPORTS / "data.json", facts | statistics)
     rows = ", ".join(f"{name} {dataset.num_rows}" for name, dataset in corpus.items())
     shares = {name: row["cut_share"] for name, row in statistics.items() if row["cut_share"]}
     cut = ", ".join(f"{share:.2%} of {name}" for name, share in shares.items())
@@ -34,35 +50,76 @@ def run(config: Settings) -> str:
     return f"{CORPUS} with {rows} texts{note}"
 
 
-def prepared(data: DataConfig) -> DatasetDict:
-    """Return the corpus that the fetched files hold."""
-    table = read_splits(data)
+def check_models(student: StudentConfig, max_length: int) -> None:
+    """Build the models once, without training: so a setting that can't work is refused now.
+
+    InputError says that they can't read texts of `max_length`, or that the student can't be built.
+    """
+    encoder = AutoConfig.from_pretrained(existing(ENCODER))
+    teacher = AutoModelForSequenceClassification.from_config(encoder)
+    small, _ = build_student(student, teacher, ENCODER)
+    for name, config in ("encoder", encoder), ("student", small.config):
+        longest = longest_text(config)
+        if max_length > longest:
+            raise InputError(
+                f"model.max_length = {max_length}, but the {name} reads at most {longest} tokens; "
+                f"use {longest} or less"
+            )
+
+
+def prepared(data: DataConfig) -> tuple[DatasetDict, dict[str, Any]]:
+    """Return the corpus that the fetched files hold, and what was read, guessed and dropped."""
+    table, files, notes = read_corpus(existing(CORPUS_SOURCE), data)
+    given = {name for name in HELD_OUT if files[name]}
+    counts = {"read": len(table)}
+    table["label"], note = whole(table["label"])
+    notes += filter(None, [note])
     labelled = table["split"] != "transfer"
     names = class_names(table.loc[labelled, "label"], data.label_names)
     table["class"] = classes(table["label"], names, data.rating_threshold)
+    counts["unlabelled"] = int((labelled & table["class"].isna()).sum())
     table.loc[table["class"].isna(), "split"] = "transfer"
-    table = split(sample(clean(table), data.max_texts, data.seed), data, names)
-    return to_datasets(table, names)
+    table, dropped = clean(table)
+    counts |= dropped
+    table = sample(table, data.max_texts, data.seed)
+    rows = len(table)
+    table, names, regrouping = without_small(table, data, names, given)
+    counts["of_small_classes"] = rows - len(table)
+    table = split(table, data, given)
+    notes += [*regrouping, *alike(names)]
+    notes += [f"{name} is {listed(each)}" for name, each in files.items() if each]
+    notes += [f"dropped {n} {why.replace('_', ' ')} texts" for why, n in dropped.items() if n]
+    if counts["unlabelled"]:
+        notes.append(f"{counts['unlabelled']} texts without a label are unlabelled transfer texts")
+    return to_datasets(table, names), {"notes": notes, "texts": counts}
 
 
-def read_splits(data: DataConfig) -> pd.DataFrame:
-    """Read every file into one table: text, label (strings, "" where unknown), split."""
-    files = sorted(filter(is_table, CORPUS_SOURCE.rglob("*")))
-    tables = []
-    for name, claimed in claims(files, data.files).items():
-        for file in claimed:
-            table = read_table(file, data.columns)
-            texts = strings(table, data.text, file.name, "data.text")
-            known = texts[texts.str.strip() != ""]
-            if len(known) and pd.to_numeric(known, errors="coerce").notna().all():
-                raise InputError(
-                    f"column {data.text!r} of {file.name} holds numbers, not texts; set data.text"
-                )
-            labels = ""
-            if name != "transfer" or data.label in table:
-                labels = strings(table, data.label, file.name, "data.label").str.strip()
-            tables.append(pd.DataFrame({"text": texts, "label": labels, "split": name}))
-    return pd.concat(tables, ignore_index=True)
+def without_small(
+    table: pd.DataFrame, data: DataConfig, names: list[str], given: set[str]
+) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Return the texts and classes without those of small classes, and a note if there are any.
+
+    Raises:
+        InputError: there are, and data.small_classes = refuse; or what is left is no better.
+    """
+    small = small_classes(table, data, names, given)
+    if not small:
+        return table, names, []
+    shown = ", ".join(f"{name!r} ({count})" for name, count in small.items())
+    remedy = "add texts, or set data.small_classes=drop or data.small_classes=merge"
+    if data.small_classes != "refuse":
+        merge = data.small_classes == "merge"
+        numbers, kept = regrouped(table["class"], names, {*small}, merge=merge)
+        gone = numbers.isna() & table["class"].notna()
+        left = table.assign(**{"class": numbers})[~gone].reset_index(drop=True)
+        if len(kept) > 1 and not small_classes(left, data, kept, given):
+            done = "merged into one" if merge else "dropped"
+            return left, kept, [f"{len(small)} small classes were {done}: {shown:.1000}"]
+        remedy = f"data.small_classes={data.small_classes} does not help; add texts"
+    raise InputError(
+        f"{len(small)} of {len(names)} classes have too few texts to be in every split: "
+        f"{textwrap.shorten(shown, 2000)}; {remedy}"
+    )
 
 
 def to_datasets(table: pd.DataFrame, names: list[str]) -> DatasetDict:
@@ -81,20 +138,29 @@ def to_datasets(table: pd.DataFrame, names: list[str]) -> DatasetDict:
     return DatasetDict(corpus)
 
 
-def describe(corpus: DatasetDict, max_length: int) -> dict[str, dict[str, float]]:
-    """Return rows, label shares and token-length percentiles of every split."""
-    tokenizer = AutoTokenizer.from_pretrained(existing(ENCODER))
+def describe(corpus: DatasetDict, max_length: int) -> dict[str, dict[str, Any]]:
+    """Return rows, token-length percentiles and class sizes of every split.
+
+    Numbers are DVC metrics. The sizes are a list, which DVC leaves out: there may be many.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(existing(ENCODER)).backend_tokenizer
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     statistics = {}
     for name, dataset in corpus.items():
-        lengths = pd.Series([len(ids) for ids in tokenizer(dataset["text"][:])["input_ids"]])
-        row: dict[str, float] = {"rows": dataset.num_rows}
+        texts = dataset["text"][:]
+        starts = tqdm(range(0, len(texts), BATCH), desc=f"tokens of {name}", disable=None)
+        batches = (tokenizer.encode_batch_fast(texts[start : start + BATCH]) for start in starts)
+        lengths = pd.Series([len(encoding) for batch in batches for encoding in batch])
+        row: dict[str, Any] = {"rows": dataset.num_rows}
         row |= {f"tokens_p{q}": int(lengths.quantile(q / 100)) for q in (50, 95, 99)}
         row["tokens_max"] = int(lengths.max())
         row["cut_share"] = round(float((lengths > max_length).mean()), 4)
         if "label" in dataset.features:
+            sizes = pd.Series(dataset["label"][:]).value_counts()
+            row["largest_class_share"] = round(float(sizes.max() / sizes.sum()), 4)
             labels = dataset.features["label"].names
-            shares = pd.Series(dataset["label"][:]).value_counts(normalize=True)
-            row |= {f"share_{label}": round(shares[i], 4) for i, label in enumerate(labels)}
+            row["classes"] = [[label, int(sizes[number])] for number, label in enumerate(labels)]
         statistics[name] = row
     return statistics
 

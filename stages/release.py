@@ -15,7 +15,8 @@ from stages.core.launch.command import launch
 from stages.core.launch.paths import MACHINE, RELEASE, REPORTS
 from stages.core.launch.settings import Settings
 from stages.core.reporting import tables
-from stages.core.reporting.results import BASELINE, fastest_student, recommended
+from stages.core.reporting.results import BASELINE, classes, fastest_student, recommended
+from stages.core.reporting.verdict import doubts
 
 TEMPLATE = Path(__file__).parent / "core" / "reporting" / "templates" / "card.md.jinja"
 REFUSAL = (
@@ -75,10 +76,11 @@ def card(config: Settings, variant: Variant, table: pd.DataFrame) -> str:
         title=title,
         row=row,
         student=variant.model == "student",
+        doubts=doubts(table, variant.name),
         recommended=Variant.named(chosen).title if chosen else None,
         figures=tables.markdown(figures.reset_index(names="")),
-        labels=[tables.literal(label) for label in tables.classes(table)],
-        example=engine.EXAMPLE.format(max_length=max_length),
+        labels=[tables.literal(label) for label in classes(table)],
+        example=engine.EXAMPLE.format(max_length=max_length, threads=config.benchmark.threads),
         max_length=max_length,
         encoder=config.model,
         texts=config.data,

@@ -7,14 +7,13 @@ import pandas as pd
 from stages.core.engines.variant import Variant, variants
 from stages.core.launch.atomic import atomic_file, write_json, write_text
 from stages.core.launch.command import launch
-from stages.core.launch.errors import InputError
 from stages.core.launch.paths import BENCHMARK, MACHINE, REPORTS
 from stages.core.launch.settings import Settings
 from stages.core.measuring.rounds import CONTROL
 from stages.core.reporting import figures, results
 from stages.core.reporting.accuracy import mistakes
 from stages.core.reporting.html import render
-from stages.core.reporting.latency import TAIL_SAMPLES, speedup
+from stages.core.reporting.latency import speedup
 from stages.core.reporting.page import Findings, headline, hero, page
 from stages.core.reporting.results import BASELINE, HEADLINE_SPEED, SLA_LATENCY, SPEED
 from stages.core.reporting.verdict import recommend
@@ -23,7 +22,7 @@ from stages.core.reporting.verdict import recommend
 def run(config: Settings) -> str:
     """Write reports/: results.md, index.html, results.csv, sweep.csv, metrics.json, the figures.
 
-    InputError names samples of other variants than those of `forms`, or too few for the percentile.
+    InputError names samples of other variants than those of `forms`.
     """
     served = variants(config.forms)
     names = [variant.name for variant in served]
@@ -32,16 +31,12 @@ def run(config: Settings) -> str:
     test, validation = (results.load_predictions(names, each) for each in ("test", "validation"))
     control = results.control(samples, config.benchmark.control)
     noise = max(abs(estimate.value - 1) for estimate in control.values())
-    artefacts, accuracies = results.artefacts(served), results.accuracies(test, validation)
+    artefacts, accuracies = (
+        results.artefacts(served),
+        results.accuracies(test, validation, config.report.quality),
+    )
     table = pd.concat([artefacts, accuracies, results.latencies(samples, noise)], axis=1)
     answered = results.of_measure(samples[samples["variant"] != CONTROL], "test_label")
-    percentile = config.report.sla_percentile
-    if SLA_LATENCY.format(percentile) not in table:
-        raise InputError(
-            f"report.sla_percentile = {percentile} needs "
-            f"{TAIL_SAMPLES * 100 // (100 - percentile)} calls; raise benchmark.rounds × "
-            f"benchmark.calls to that, or use a lower percentile"
-        )
     table, summary = recommend(
         table, lambda *pair: speedup(answered, *pair).widened(noise), config.report
     )
@@ -62,19 +57,21 @@ def run(config: Settings) -> str:
         workers=json.loads((BENCHMARK / "workers.json").read_text()),
         machine=json.loads(MACHINE.read_text()),
         settings=config.benchmark,
-        percentile=percentile,
+        constraints=config.report,
+        data=json.loads((REPORTS / "data.json").read_text()),
         teacher=config.model.title,
         texts=config.data.title,
     )
-    write(found, answered, config.report.sla_ms)
+    write(found, answered)
     return f"{REPORTS}: {headline(table)}"
 
 
-def write(found: Findings, answered: pd.DataFrame, sla_ms: float) -> None:
+def write(found: Findings, answered: pd.DataFrame) -> None:
     """Write all reports; `answered` are the samples from text to label, without the control's."""
+    sla, percentile = found.constraints.sla_ms, found.constraints.sla_percentile
     charts = {
-        "accuracy_latency": figures.accuracy_latency(found.table, found.percentile, sla_ms),
-        "distribution": figures.distributions(answered, sla_ms),
+        "accuracy_latency": figures.accuracy_latency(found.table, percentile, sla),
+        "distribution": figures.distributions(answered, sla),
         "learning": figures.learning_curves(found.curves),
         "length": figures.latency_by_length(found.sweep),
         "batch": figures.throughput_by_batch(found.sweep),
@@ -89,7 +86,7 @@ def write(found: Findings, answered: pd.DataFrame, sla_ms: float) -> None:
     text = page(found)
     write_text(REPORTS / "results.md", text)
     write_text(REPORTS / "index.html", render(text, charts, hero(found.table)))
-    write_json(REPORTS / "metrics.json", metrics(found.table, found.percentile))
+    write_json(REPORTS / "metrics.json", metrics(found.table, percentile))
 
 
 def metrics(table: pd.DataFrame, percentile: int) -> dict[str, dict[str, float]]:

@@ -86,7 +86,7 @@ def test_labels_and_texts_are_shown_as_they_are_and_not_obeyed(project: Callable
         if variant.startswith("student"):
             predictions.loc[predictions.index[-5:], "predicted"] ^= 1
         predictions.to_parquet(file)
-    project("report", "report.accuracy_loss=0.9")
+    project("report", "report.quality_loss=0.9")
     page = Path("reports/index.html").read_text().split("<script>")[0]
     pages = [MarkdownIt("gfm-like", {"linkify": False}).render(RESULTS.read_text()), page]
     for rendered in pages:

@@ -7,7 +7,8 @@ An engine is a module in this folder, imported by its name, with these names:
 - `load(directory, threads)`: how to get logits from a variant's directory, and the threads used.
 - `profile(directory, inputs, threads)`: its operators, and what the profiled calls took.
 - `LIBRARY`, `EXAMPLE`: for the model card, the library's name on a model hub and Python code that
-  classifies a text in the released directory; `{max_length}` in it is the token limit.
+  classifies a text in the released directory; `{max_length}` in it is the token limit,
+  `{threads}` how many threads were measured.
 
 One that quantizes has besides:
 

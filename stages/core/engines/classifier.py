@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from stages.core.engines import load_engine
 from stages.core.engines.variant import MANIFEST, Manifest
+from stages.core.launch.cores import cores
 from stages.core.launch.errors import InputError, readable
 
 Inputs = dict[str, np.ndarray]  # by input name, each of shape (texts, tokens)
@@ -29,7 +30,7 @@ class Classifier:
 
     logits: Logits
     labels: list[str]  # names of the classes
-    threads: int  # read back from the engine; 0 is ONNX Runtime's own choice
+    threads: int  # read back from the engine
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
@@ -70,7 +71,7 @@ def classify(classifier: Classifier, tokenizer: Tokenizer, texts: list[str]) -> 
 
 
 def load_classifier(directory: Path, threads: int | None = None) -> Classifier:
-    """Load a variant with its engine, to run on `threads` threads; None leaves the choice.
+    """Load a variant with its engine, to run on `threads` threads; None: on all cores.
 
     Raises:
         InputError: there is no model, it is damaged, or its engine is unknown.
@@ -81,7 +82,7 @@ def load_classifier(directory: Path, threads: int | None = None) -> Classifier:
         engine = load_engine(manifest.engine)
     except ValueError as error:
         raise InputError(f"{directory / MANIFEST}: {error}") from error
-    logits, used = engine.load(directory, threads)
+    logits, used = engine.load(directory, threads or cores())
     names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # transformers' own default
     labels = [names[str(number)] for number in range(len(names))]
     return Classifier(logits, labels, used)

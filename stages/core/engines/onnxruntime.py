@@ -31,8 +31,11 @@ from tokenizers import Tokenizer
 tokenizer = Tokenizer.from_file("tokenizer.json")
 tokenizer.no_padding()
 tokenizer.enable_truncation({max_length})
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = {threads}  # as measured
 session = onnxruntime.InferenceSession(
     "model.onnx",
+    options,
     providers=["CPUExecutionProvider"],
     disabled_optimizers=["SkipLayerNormFusion"],  # slower than its parts on a CPU
 )
@@ -76,8 +79,8 @@ class Options:
     reduce_range: bool
 
 
-def load(directory: Path, threads: int | None) -> tuple[Logits, int]:
-    """Return what gives the logits, and how many threads it uses; None leaves the choice (0)."""
+def load(directory: Path, threads: int) -> tuple[Logits, int]:
+    """Return what gives the logits, and how many threads it uses."""
     session = open_session(directory / "model.onnx", threads)
     names = [node.name for node in session.get_inputs()]
 
@@ -87,14 +90,12 @@ def load(directory: Path, threads: int | None) -> tuple[Logits, int]:
     return logits, session.get_session_options().intra_op_num_threads
 
 
-def open_session(
-    file: Path, threads: int | None, profile: Path | None = None
-) -> "InferenceSession":
+def open_session(file: Path, threads: int, profile: Path | None = None) -> "InferenceSession":
     """Return a session as it is served; with `profile`, it writes one under that prefix."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads
     if profile:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)

@@ -13,6 +13,7 @@ import hydra
 import psutil
 from omegaconf import DictConfig
 
+from stages.core.launch.cores import cores
 from stages.core.launch.errors import InputError
 from stages.core.launch.lock import machine_lock
 from stages.core.launch.parse import parse
@@ -37,6 +38,7 @@ def launch(run: Callable[[Settings], str], *, alone: bool = False) -> None:
         compose()
         for config in composed:  # none, if the command asked for --help
             settings = parse(config, Settings)
+            check_threads(settings)
             logging.getLogger().setLevel(logging.WARNING)  # at INFO, libraries report every node
             with machine_lock(alone=alone):
                 started = time.perf_counter()
@@ -46,6 +48,19 @@ def launch(run: Callable[[Settings], str], *, alone: bool = False) -> None:
     except Exception as error:  # stages/__init__.py prints it
         error.add_note("This is a bug, unless a file is damaged: make verify finds out.")
         raise
+
+
+def check_threads(settings: Settings) -> None:
+    """Raise InputError if a measurement would use more threads than it can have cores."""
+    available = cores()
+    for section in ("benchmark", "profile"):
+        threads = getattr(settings, section).threads
+        if threads > available:
+            raise InputError(
+                f"{section}.threads = {threads}, but this process may use {available} of the "
+                "machine's cores (by its affinity and CPU quota), and more threads than cores slow "
+                f"ONNX Runtime down 2 to 4 times; use {section}.threads={available}"
+            )
 
 
 def end_with_dvc() -> None:

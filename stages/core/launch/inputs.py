@@ -1,9 +1,9 @@
 """Settings of what comes from elsewhere: the encoder and the texts."""
 
 from pathlib import PurePath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from stages.core.launch.parse import Count, Positive, Section, Seed, Share, Text
 
@@ -19,8 +19,30 @@ def _checked_pattern(pattern: str) -> str:
     return pattern
 
 
+def _expanded(path: str) -> str:
+    if path.startswith("~"):
+        raise ValueError("nothing expands ~ here; write the whole path, or $HOME in a shell")
+    return path
+
+
+def _encoding(name: str) -> str:
+    try:
+        "".encode(name)
+    except LookupError as error:
+        raise ValueError(f"{error}; for example utf-8, cp1252 or utf-16") from error
+    return name
+
+
+def _label(name: Any) -> Any:
+    return str(name) if type(name) is int else name
+
+
 Printable = Annotated[str, AfterValidator(_printable)]
 Pattern = Annotated[str, AfterValidator(_checked_pattern)]
+LocalPath = Annotated[str, Field(min_length=1), AfterValidator(_expanded)]
+Encoding = Annotated[str, AfterValidator(_encoding)]
+Character = Annotated[str, Field(min_length=1, max_length=1)]
+Label = Annotated[str, BeforeValidator(_label)]
 
 
 class PackageSource(Section):
@@ -48,7 +70,7 @@ class LocalSource(Section):
 
     kind: Literal["local"]
     watch: str
-    path: Text
+    path: LocalPath
 
 
 Source = Annotated[PackageSource | HubSource | LocalSource, Field(discriminator="kind")]
@@ -59,31 +81,45 @@ class ModelConfig(Section):
 
     title: Text
     license: Text
-    max_length: Annotated[int, Field(ge=8, le=512)]
+    max_length: Annotated[int, Field(ge=8)]
     source: Source
 
 
 class Files(Section):
-    """File name patterns of each split; train takes what no other split claims."""
+    """File name patterns of each split; null: the files and directories that are named after it.
 
-    train: Annotated[list[Pattern], Field(min_length=1)]
-    validation: list[Pattern]
-    test: list[Pattern]
-    transfer: list[Pattern]
+    Train takes what no other split claims.
+    """
+
+    train: Annotated[list[Pattern], Field(min_length=1)] | None
+    validation: list[Pattern] | None
+    test: list[Pattern] | None
+    transfer: list[Pattern] | None
 
 
-class DataConfig(Section):
+class Reading(Section):
+    """How to read csv, tsv and txt files; null: as their suffix says."""
+
+    columns: Annotated[list[str], Field(min_length=1)] | None
+    encoding: Encoding
+    separator: Character | None
+    quote: Annotated[str, Field(max_length=1)] | None
+    escape: Character | None
+
+
+class DataConfig(Reading):
     """The labelled text, how to read it and how to split it."""
 
     title: Text
     license: Text
     source: Source
     files: Files
-    columns: Annotated[list[str], Field(min_length=1)] | None
     text: str
     label: str
-    label_names: Annotated[list[str], Field(min_length=2)] | None
+    label_names: Annotated[list[Label], Field(min_length=2)] | None
     rating_threshold: Positive | None
+    min_texts: Annotated[int, Field(ge=1)]
+    small_classes: Literal["refuse", "drop", "merge"]
     validation_share: Share
     test_share: Share
     max_texts: Count | None
@@ -97,10 +133,9 @@ class DataConfig(Section):
                 raise ValueError(f"{key} has a name twice")
         if self.rating_threshold is not None and len(self.label_names or ()) != 2:
             raise ValueError("rating_threshold needs two label_names: below zero, above zero")
-        if not self.files.validation and self.validation_share == 0:
-            raise ValueError("give files.validation, or a validation_share above 0")
-        if not self.files.test and self.test_share == 0:
-            raise ValueError("give files.test, or a test_share above 0")
+        for name in ("validation", "test"):
+            if getattr(self.files, name) == [] and getattr(self, f"{name}_share") == 0:
+                raise ValueError(f"give files.{name}, or a {name}_share above 0")
         if self.validation_share + self.test_share >= 1:
             raise ValueError("validation_share and test_share leave nothing to train on")
         return self

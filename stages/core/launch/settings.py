@@ -12,7 +12,7 @@ from pydantic import Field, PlainValidator, TypeAdapter, ValidationError, model_
 from pydantic.dataclasses import dataclass
 
 from stages.core.launch.errors import InputError
-from stages.core.launch.inputs import DataConfig, ModelConfig
+from stages.core.launch.inputs import DataConfig, LocalPath, ModelConfig
 from stages.core.launch.parse import (
     Count,
     NonNegative,
@@ -52,6 +52,7 @@ class TrainingConfig(Section):
     warmup_ratio: Share
     weight_decay: NonNegative
     average_decay: Share
+    class_weights: Literal["balanced"] | None
     bf16: Literal["auto", "on", "off"]
 
 
@@ -70,19 +71,24 @@ class DistillConfig(TrainingConfig):
 
 
 class StudentConfig(Section):
-    """The student's shape and initialisation; null stands for the teacher's."""
+    """The student's shape and initialisation; null stands for that of the source of its weights."""
 
-    n_layers: Count
+    family: Literal["auto", "distilbert", "own"]
+    n_layers: Count | None
     dim: Count | None
     n_heads: Count | None
     hidden_dim: Count | None
     dropout: Share
     init: Literal["teacher", "encoder", "checkpoint", "scratch"]
-    checkpoint: str
+    checkpoint: LocalPath
     teacher_layers: list[Annotated[int, Field(ge=0)]] | None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.n_layers is None and self.init != "checkpoint":
+            raise ValueError(
+                f"n_layers is null, which init = {self.init!r} can't do; give a number"
+            )
         if self.teacher_layers is not None and len(self.teacher_layers) != self.n_layers:
             raise ValueError(f"teacher_layers must name n_layers = {self.n_layers} layers")
         return self
@@ -101,6 +107,14 @@ class Quantization(Section):
     engine: Text
     title: Text
     options: Any
+
+
+TAIL_SAMPLES = 10  # samples beyond a tail percentile, without which it is not reported
+
+
+def calls_needed(percentile: int) -> int:
+    """Return how many samples a percentile of latency takes; the median takes any number."""
+    return TAIL_SAMPLES * 100 // (100 - percentile) if percentile > 50 else 1
 
 
 COMMON = {"engine", "title"}  # keys of every engine's section
@@ -164,7 +178,8 @@ class ReportConfig(Section):
 
     sla_ms: Positive
     sla_percentile: Literal[50, 95, 99]
-    accuracy_loss: Share
+    quality: Annotated[str, Field(pattern=r"^(accuracy|macro_f1|recall_.+)$")]
+    quality_loss: Share
 
 
 class ReleaseConfig(Section):
@@ -210,6 +225,13 @@ class Settings(Section):
             if name not in names | others:
                 known = ", ".join(sorted(names | others))
                 raise ValueError(f"{key} = {name!r} is unknown; use one of {known}")
+        percentile = self.report.sla_percentile
+        calls, needed = self.benchmark.rounds * self.benchmark.calls, calls_needed(percentile)
+        if calls < needed:
+            raise ValueError(
+                f"report.sla_percentile = {percentile} needs {needed} calls, but "
+                f"benchmark.rounds × benchmark.calls = {calls}; raise these, or lower that"
+            )
         if self.run.form is not None and self.run.form not in self.forms:
             raise ValueError(f"run.form = {self.run.form!r} is not one of forms = {self.forms}")
         return self

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import psutil
 
+from stages.core.launch.cores import groups, quota, read
+
 TICKS = os.sysconf("SC_CLK_TCK")  # a second
 CPU = Path("/sys/devices/system/cpu")
-CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,16 @@ class Clocks:
         user, nice, system, idle, iowait, irq, softirq, stolen = np.sum(cores, axis=0)
         busy = user + nice + system + irq + softirq
         ours = [psutil.Process(pid).cpu_times() for pid in (os.getpid(), *processes)]
-        statistics = dict(line.split() for line in (_cgroup("cpu.stat") or "").splitlines())
+        throttled = 0
+        for group in groups("cpu"):  # of the one with a quota; the others have counted none
+            lines = (read(group / "cpu.stat") or "").splitlines()
+            throttled = max(throttled, int(dict(map(str.split, lines)).get("nr_throttled", 0)))
         return cls(
             available=float(busy + idle + iowait + stolen),
             busy=float(busy),
             stolen=float(stolen),
             ours=sum(sum(times[:4]) for times in ours),  # with children that have ended
-            throttled=int(statistics.get("nr_throttled", 0)),
+            throttled=throttled,
         )
 
 
@@ -67,9 +71,9 @@ def conditions(before: Clocks, after: Clocks) -> dict[str, Any]:
         "others_share": round(others / passed["available"], 4),
         "stolen_share": round(passed["stolen"] / passed["available"], 4),
         "throttled_periods": passed["throttled"],
-        "cpu_quota": _cgroup("cpu.max"),
-        "governor": _read(CPU / "cpu0/cpufreq/scaling_governor"),
-        "boost": _read(CPU / "cpufreq/boost"),
+        "cpu_quota": quota(),
+        "governor": read(CPU / "cpu0/cpufreq/scaling_governor"),
+        "boost": read(CPU / "cpufreq/boost"),
         "on_battery": None if battery is None else not battery.power_plugged,
     }
 
@@ -89,13 +93,3 @@ def commit() -> str | None:
 def _git(*arguments: str) -> str | None:
     done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _cgroup(name: str) -> str | None:
-    groups = _read(Path("/proc/self/cgroup")) or ""
-    ours = next((line[3:] for line in groups.splitlines() if line.startswith("0::")), "/")
-    return _read(CGROUP / ours.lstrip("/") / name)
-
-
-def _read(file: Path) -> str | None:
-    return file.read_text().strip() if file.exists() else None

@@ -7,12 +7,11 @@ the same order for every variant.
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
-from sklearn.metrics import recall_score
 
 from stages.core.launch.errors import InputError
 from stages.core.reporting.latency import CONFIDENCE, Estimate, bootstrapped
 from stages.core.task.decoding import probabilities
-from stages.core.task.metrics import macro_f1, scores
+from stages.core.task.metrics import accuracies, macro_f1, quality, recalls, scores
 
 
 def right(predictions: pd.DataFrame) -> np.ndarray:
@@ -35,28 +34,63 @@ def score(predictions: pd.DataFrame) -> dict[str, float]:
     values = scores(labels, logits.to_numpy())
     test = binomtest(round(values["accuracy"] * len(labels)), len(labels))
     interval = test.proportion_ci(CONFIDENCE, method="wilson")
-    numbers = range(logits.shape[1])
-    recalls = recall_score(labels, answers, labels=numbers, average=None, zero_division=np.nan)
     return {
         **values,
         **Estimate(values["accuracy"], interval.low, interval.high).columns("accuracy"),
         **bootstrapped(macro_f1, labels, answers).columns("macro_f1"),
-        **{f"recall_{name}": float(recalls[number]) for number, name in enumerate(logits)},
+        **recalls(labels, answers, [*logits]),
     }
 
 
-def retained(predictions: pd.DataFrame, teacher: pd.DataFrame) -> Estimate:
-    """Return the accuracy as a share of the teacher's, with a bootstrap interval over texts."""
-    if not right(teacher).any():
+def names_of(predictions: pd.DataFrame) -> list[str]:
+    """Return the names of the classes, in the order of their indices."""
+    return [*_logits(predictions)]
+
+
+def retained(
+    predictions: pd.DataFrame, teacher: pd.DataFrame, measure: str = "accuracy"
+) -> Estimate:
+    """Return a measure of quality as a share of the teacher's, with a bootstrap interval.
+
+    It resamples texts; a resample in which the teacher has none, as without a text of a rare class,
+    counts as a tie.
+
+    Raises:
+        InputError: the teacher has none in all texts.
+    """
+    function = quality(measure, names_of(predictions))
+    labels, answers = teacher["label"].to_numpy(), teacher["predicted"].to_numpy()
+    if not function(labels, answers) > 0:
         raise InputError(
-            "the teacher's answers are all wrong; check that data.label_names is in the order of "
-            "its classes"
+            f"the teacher's {measure} is {function(labels, answers):.0%}; check the labels (is "
+            "data.label_names in the order of its classes?), or choose another report.quality"
         )
 
-    def share(ours: np.ndarray, theirs: np.ndarray, axis: int) -> np.ndarray:
-        return ours.sum(axis) / theirs.sum(axis)
+    def share(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray, axis: int) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = function(labels, ours, axis) / function(labels, theirs, axis)
+        return np.where(np.isfinite(found), found, 1.0)
 
-    return bootstrapped(share, right(predictions), right(teacher))
+    return bootstrapped(share, labels, predictions["predicted"].to_numpy(), answers)
+
+
+def judged(predictions: pd.DataFrame, teacher: pd.DataFrame, measure: str) -> dict[str, float]:
+    """Return what the verdict is by, on the validation split: columns validation_….
+
+    The quality by `measure` and its share of the teacher's, the accuracy and that of answering the
+    most frequent class always, the recall of every class, and the number of texts.
+    """
+    labels, answers = predictions["label"].to_numpy(), predictions["predicted"].to_numpy()
+    names = names_of(predictions)
+    values = {
+        "texts": len(labels),
+        "accuracy": float(accuracies(labels, answers)),
+        "majority": float(np.bincount(labels).max() / len(labels)),
+        "quality": float(quality(measure, names)(labels, answers)),
+        **recalls(labels, answers, names),
+        **retained(predictions, teacher, measure).columns("retained"),
+    }
+    return {f"validation_{name}": value for name, value in values.items()}
 
 
 def compare(predictions: pd.DataFrame, teacher: pd.DataFrame) -> dict[str, float]:

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-TAIL_SAMPLES = 10  # samples beyond a tail percentile, without which it is not reported
+from stages.core.launch.settings import calls_needed
+
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 
@@ -40,7 +41,7 @@ def summarise(samples: pd.DataFrame, count: int) -> dict[str, float]:
 
     Every round has the same weight in the samples (columns round and ms).
     """
-    tails = [tail for tail in (95, 99) if count * (100 - tail) >= 100 * TAIL_SAMPLES]
+    tails = [tail for tail in (95, 99) if count >= calls_needed(tail)]
     percentiles = np.array([50, *tails])
     mean = float(np.average(samples["ms"], weights=_round_weights(samples)))
     found = zip(percentiles, quantiles(samples, percentiles / 100), strict=True)

@@ -9,14 +9,17 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from stages.core.engines.variant import Variant
-from stages.core.launch.settings import BenchmarkConfig
+from stages.core.launch.settings import BenchmarkConfig, ReportConfig
 from stages.core.reporting import results, tables
 from stages.core.reporting.latency import Estimate
+from stages.core.reporting.verdict import doubts
 
 TEMPLATE = Path(__file__).parent / "templates" / "results.md.jinja"
+SPLITS = ("train", "validation", "test", "transfer")
 CONTROL_BOUND = 0.03  # largest deviation of the control from its twin without a warning
 PACE_BOUND = 0.15  # widest acceptable interval of the headline speed-up, as a share
 OTHERS_BOUND = 0.05  # largest share of the machine that other programs may take
+FEW_TEXTS = 200  # of a split, below which its size alone deserves a warning
 STOLEN_BOUND = 0.02  # largest share that its host may withhold
 
 
@@ -36,7 +39,8 @@ class Findings:
     workers: dict[str, dict[str, Any]]  # of the benchmark, as loaded
     machine: dict[str, Any]  # machine.json
     settings: BenchmarkConfig
-    percentile: int  # that the SLA is checked at
+    constraints: ReportConfig
+    data: dict[str, Any]  # data.json
     teacher: str  # the encoder's title
     texts: str  # the corpus's title
 
@@ -54,7 +58,10 @@ def page(found: Findings) -> str:
         tables=tables,
         ranked=found.table.sort_values(results.SPEED, ascending=False, kind="stable"),
         warnings=list(warnings(found)),
+        splits=pd.DataFrame({name: found.data[name] for name in SPLITS if name in found.data}).T,
         headline=headline(found.table),
+        percentile=found.constraints.sla_percentile,
+        quality=found.constraints.quality,
         baseline=results.BASELINE,
         test_texts=found.table.loc[results.BASELINE, "test_texts"],
         bottleneck=results.bottleneck,
@@ -71,6 +78,15 @@ def warnings(found: Findings) -> Iterator[str]:
                 f"{results.MEASURES[measure]}, more than {CONTROL_BOUND:.0%}"
             )
     name, conditions = results.headliner(found.table), found.conditions
+    for variant in dict.fromkeys((results.BASELINE, name)):
+        yield from doubts(found.table, variant)
+    for split in ("validation", "test"):
+        texts = int(found.table.loc[name, f"{split}_texts"])
+        if texts < FEW_TEXTS:
+            yield (
+                f"the {split} split has {texts} texts, so one text is {1 / texts:.1%} of the "
+                "accuracy: its intervals are wide, and a verdict by it is chance in part"
+            )
     speed = Estimate.of(found.table.loc[name], results.HEADLINE_SPEED)
     if speed.high / speed.low > 1 + PACE_BOUND:
         yield (
@@ -84,7 +100,7 @@ def warnings(found: Findings) -> Iterator[str]:
     if conditions["stolen_share"] > STOLEN_BOUND:
         yield f"the host withheld {conditions['stolen_share']:.0%} of the machine"
     if conditions["throttled_periods"]:
-        yield f"a CPU quota ({conditions['cpu_quota']}) paused the measurement"
+        yield f"a CPU quota of {conditions['cpu_quota']:g} cores paused the measurement"
     if conditions["governor"] not in (None, "performance"):
         yield f"the CPU's frequency governor is {conditions['governor']}, not performance"
     if conditions["on_battery"]:

@@ -8,7 +8,7 @@ from stages.core.engines.variant import Variant, label, parameters, size_mb
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import BENCHMARK, EVALUATION
 from stages.core.measuring.rounds import CONTROL
-from stages.core.reporting.accuracy import compare, retained, right, score
+from stages.core.reporting.accuracy import compare, judged, retained, score
 from stages.core.reporting.latency import Estimate, speedup, summarise
 
 BASELINE = Variant("teacher", "pytorch").name
@@ -57,10 +57,13 @@ def load_predictions(names: list[str], split: str) -> dict[str, pd.DataFrame]:
     return {name: pd.read_parquet(file, filters=wanted) for name, file in files.items()}
 
 
-def accuracies(test: dict[str, pd.DataFrame], validation: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def accuracies(
+    test: dict[str, pd.DataFrame], validation: dict[str, pd.DataFrame], measure: str
+) -> pd.DataFrame:
     """Return one row a variant: scores on the test split, and validation_… on the validation split.
 
-    Shares are from 0 to 1. The ends of an interval are in the columns …_low and …_high.
+    The latter are judged by `measure`, see `metrics.quality`. Shares are from 0 to 1. The ends of
+    an interval are in the columns …_low and …_high.
     """
     rows = {
         name: {
@@ -68,8 +71,7 @@ def accuracies(test: dict[str, pd.DataFrame], validation: dict[str, pd.DataFrame
             **score(test[name]),
             **retained(test[name], test[BASELINE]).columns("accuracy_retained"),
             **compare(test[name], test[BASELINE]),
-            "validation_accuracy": right(validation[name]).mean(),
-            **retained(validation[name], validation[BASELINE]).columns("validation_retained"),
+            **judged(validation[name], validation[BASELINE], measure),
         }
         for name in test
     }
@@ -158,3 +160,9 @@ def fastest_student(table: pd.DataFrame) -> str:
 def headliner(table: pd.DataFrame) -> str:
     """Return the variant of the headline: the recommended one, or else the fastest student."""
     return recommended(table) or fastest_student(table)
+
+
+def classes(table: pd.DataFrame) -> list[str]:
+    """Return the names of the classes (columns of results.csv)."""
+    recalls = table.columns[table.columns.str.startswith("recall_")]
+    return recalls.str.removeprefix("recall_").tolist()

@@ -11,10 +11,11 @@ import pandas as pd
 from stages.core.engines.variant import Variant
 from stages.core.launch.errors import printable
 from stages.core.reporting.latency import Estimate
-from stages.core.reporting.results import BASELINE, MEASURES, SLA_LATENCY, SPEED
+from stages.core.reporting.results import BASELINE, MEASURES, SLA_LATENCY, SPEED, classes
 
 # The figures that the post gives for each step; its own table omits one step.
 POST = pd.read_csv(Path(__file__).parent / "post" / "steps.csv", index_col="variant")
+MOST_CLASSES = 8  # with a column each
 EXCERPT = 160  # characters of a text in a table
 
 
@@ -114,6 +115,14 @@ SPEEDUPS = (
     VARIANT,
     *(Column(t, f"{n}_speedup", "{:#.4g}", interval=True) for n, t in MEASURES.items()),
 )
+SPLITS = (
+    Column("Split", lambda splits: splits.index.to_series()),
+    Column("Texts", "rows", "{:.0f}"),
+    Column("Most frequent class", "largest_class_share", "{:.1%}"),
+    Column("Tokens, median", "tokens_p50", "{:.0f}"),
+    Column("p99", "tokens_p99", "{:.0f}"),
+    Column("Longer than the limit", "cut_share", "{:.2%}"),
+)
 CARD = (
     ACCURACY_INTERVAL,
     Column("Macro F1 (test)", "macro_f1", "{:.3f}"),
@@ -124,13 +133,21 @@ CARD = (
 )
 
 
+def _recalls(names: list[str]) -> list[Column]:
+    """Return a column a class or, for many, the lowest of them."""
+    if len(names) <= MOST_CLASSES:
+        return [Column(f"Recall, {literal(name)}", f"recall_{name}", "{:.1%}") for name in names]
+    each = [f"recall_{name}" for name in names]
+    return [Column("Lowest recall of a class", lambda table: table[each].min(axis=1), "{:.1%}")]
+
+
 def accuracies(table: pd.DataFrame) -> list[Column]:
     """Return the columns of the scores on the test split, some of which are named by class."""
     return [
         VARIANT,
         Column("Accuracy", "accuracy", "{:.1%}", interval=True),
         Column("Macro F1", "macro_f1", "{:.3f}", interval=True),
-        *(Column(f"Recall, {literal(n)}", f"recall_{n}", "{:.1%}") for n in classes(table)),
+        *_recalls(classes(table)),
         Column("Brier", "brier", "{:.3f}"),
         replace(RETAINED, interval=True),
         Column("Agreement", "agreement", "{:.1%}"),
@@ -140,19 +157,13 @@ def accuracies(table: pd.DataFrame) -> list[Column]:
     ]
 
 
-def classes(table: pd.DataFrame) -> list[str]:
-    """Return the names of the classes (columns of results.csv)."""
-    recalls = table.columns[table.columns.str.startswith("recall_")]
-    return recalls.str.removeprefix("recall_").tolist()
-
-
-def choices(percentile: int) -> list[Column]:
+def choices(percentile: int, quality: str) -> list[Column]:
     """Return the columns of the verdict on each variant."""
     return [
         VARIANT,
         FASTER,
         Column(f"p{percentile}, text to label", SLA_LATENCY.format(percentile), "{:.2f} ms"),
-        VALIDATION,
+        Column(f"Validation {quality.replace('_', ' ')}", "validation_quality", "{:.1%}"),
         Column("Retained", "validation_retained", "{:.1%}", interval=True),
         Column("Verdict", lambda t: t["verdict"].mask(t["recommended"], "**recommended**")),
     ]

@@ -7,56 +7,82 @@ import pandas as pd
 from stages.core.engines.variant import Variant
 from stages.core.launch.settings import ReportConfig
 from stages.core.reporting.latency import Estimate
-from stages.core.reporting.results import SLA_LATENCY, SPEED
+from stages.core.reporting.results import BASELINE, SLA_LATENCY, SPEED, classes
 
 
 def recommend(
     table: pd.DataFrame, ratio: Callable[[str, str], Estimate], constraints: ReportConfig
 ) -> tuple[pd.DataFrame, str]:
-    """Recommend the fastest variant that meets the SLA and keeps enough of the accuracy.
+    """Recommend the fastest variant that meets the SLA and keeps enough of the quality.
 
     The percentile only decides whether the SLA is met: the tail of a fast variant is the
-    scheduler's. Variants whose interval reaches the fastest one's speed tie with it, and the most
-    accurate of these is recommended.
+    scheduler's. Variants whose interval reaches the fastest one's speed tie with it, and the best
+    of these is recommended.
 
     `ratio` returns how many times faster the first variant is than the second, paired, its interval
     widened by the noise. Returns the table with the columns recommended and verdict, and a summary.
     """
-    needed, sla = 1 - constraints.accuracy_loss, constraints.sla_ms
+    needed, sla = 1 - constraints.quality_loss, constraints.sla_ms
+    quality = constraints.quality.replace("_", " ")
     percentile = f"p{constraints.sla_percentile}"
     latency = table[SLA_LATENCY.format(constraints.sla_percentile)]
     kept = table["validation_retained"]
     late = (latency - sla).map(f"{percentile} exceeds the SLA by {{:.2f}} ms".format)
-    poor = kept.map(f"keeps {{:.2%}} of the accuracy, not {needed:.1%}".format)
+    poor = kept.map(f"keeps {{:.2%}} of the {quality}, not {needed:.1%}".format)
     faults = late.where(latency > sla, "") + "; " + poor.where(kept < needed, "")
     reasons = faults.str.strip("; ")
     qualified = table[reasons == ""]
     if qualified.empty:
         return table.assign(recommended=False, verdict=reasons), (
             f"No variant meets the constraints: none answers within {sla:g} ms ({percentile}) and "
-            f"keeps at least {needed:.1%} of the validation accuracy."
+            f"keeps at least {needed:.1%} of the validation {quality}."
         )
     fastest = str(qualified[SPEED].idxmax())
     leads = {name: ratio(fastest, name) for name in qualified.index if name != fastest}
     tied = [fastest, *(name for name, lead in leads.items() if lead.low <= 1)]
-    chosen = str(qualified.loc[tied].sort_values(["validation_accuracy", SPEED]).index[-1])
+    chosen = str(qualified.loc[tied].sort_values(["validation_quality", SPEED]).index[-1])
     for name, lead in leads.items():
         reasons[name] = f"qualifies, but takes {lead.value:.2f} times as long as the fastest"
-    reasons[tied] = "as fast as the fastest within the noise, but no more accurate"
-    reasons[fastest] = "the fastest, but less accurate than a variant that ties with it"
+    reasons[tied] = "as fast as the fastest within the noise, but no better"
+    reasons[fastest] = "the fastest, but no better than a variant that ties with it"
     reasons[chosen] = "recommended"
     others = " and ".join(Variant.named(name).title for name in tied if name != chosen)
-    place = f"the most accurate of the fastest (a tie with {others} within the noise)"
+    place = f"the best of the fastest (a tie with {others} within the noise)"
     summary = (
         f"Use {Variant.named(chosen).title}: of the variants that answer within {sla:g} ms "
-        f"({percentile}) and keep at least {needed:.1%} of the validation accuracy, it is "
+        f"({percentile}) and keep at least {needed:.1%} of the validation {quality}, it is "
         f"{place if others else 'the fastest'} "
         f"({percentile} {latency[chosen]:.2f} ms, {kept[chosen]:.1%} kept)."
     )
     interval = Estimate.of(table.loc[chosen], "validation_retained")
     if interval.low < needed:
         summary += (
-            f" The texts are too few to be sure of the accuracy: the 95 % interval of the share "
+            f" The texts are too few to be sure of the {quality}: the 95 % interval of the share "
             f"kept is {interval.low:.1%} to {interval.high:.1%}."
         )
     return table.assign(recommended=table.index == chosen, verdict=reasons), summary
+
+
+def doubts(table: pd.DataFrame, name: str) -> list[str]:
+    """Return why a variant may be worse than its share of the quality says (validation split).
+
+    It is no better than answering the most frequent class always, or finds less than half of what
+    the teacher finds of some class.
+    """
+    row, teacher = table.loc[name], table.loc[BASELINE]
+    title = Variant.named(name).title
+    found = []
+    if row["validation_accuracy"] <= row["validation_majority"]:
+        found.append(
+            f"{title} is right on {row['validation_accuracy']:.1%} of the validation texts, no "
+            f"more than the answer that is most frequent would be "
+            f"({row['validation_majority']:.1%}); try finetune.class_weights=balanced"
+        )
+    for each in classes(table):
+        ours, theirs = (of[f"validation_recall_{each}"] for of in (row, teacher))
+        if ours < theirs / 2:
+            found.append(
+                f"{title} finds {ours:.0%} of the validation texts of {each!r}, the teacher "
+                f"{theirs:.0%}; try report.quality=macro_f1 or distill.class_weights=balanced"
+            )
+    return found

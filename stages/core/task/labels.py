@@ -1,6 +1,7 @@
 """From labels, as files give them, to classes."""
 
 import textwrap
+from collections import defaultdict
 from unicodedata import category
 
 import numpy as np
@@ -10,6 +11,37 @@ from stages.core.launch.errors import InputError
 
 # Unicode's categories of control characters, lone surrogates and line separators.
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+OTHER = "other"  # the class of merged small classes
+
+
+def whole(labels: pd.Series) -> tuple[pd.Series, str | None]:
+    """Return labels without a `.0`, if all are whole numbers, and a note if some had it.
+
+    So pandas writes a column of integers that has gaps.
+    """
+    known = labels[labels != ""]
+    if (
+        not known.str.fullmatch(r"[+-]?\d+(\.0+)?").all()
+        or not known.str.contains(".", regex=False).any()
+    ):
+        return labels, None
+    shown = known[known.str.contains(".", regex=False)].iloc[0]
+    return labels.str.replace(
+        r"\.0+$", "", regex=True
+    ), f"labels such as {shown!r} are read without their fraction"
+
+
+def alike(names: list[str]) -> list[str]:
+    """Return a note on each group of classes whose names differ only in case or white space."""
+    groups = defaultdict(list)
+    for name in names:
+        groups["".join(name.split()).casefold()].append(name)
+    return [
+        f"the classes {' and '.join(map(repr, group))} differ in case or white space alone, but "
+        "count as different; correct the labels if they are one"
+        for group in groups.values()
+        if len(group) > 1
+    ]
 
 
 def class_names(labels: pd.Series, given: list[str] | None) -> list[str]:
@@ -21,7 +53,8 @@ def class_names(labels: pd.Series, given: list[str] | None) -> list[str]:
     if not given and all(label.isdecimal() for label in names):
         names.sort(key=float)
     if len(names) < 2:
-        raise InputError(f"the corpus has one class ({names}); a classifier needs two or more")
+        found = f"only the class {names[0]!r}" if names else "no labels"
+        raise InputError(f"the corpus has {found}; a classifier needs two classes or more")
     for name in names:
         if not name.strip() or {category(character) for character in name} & UNPRINTABLE:
             raise InputError(
@@ -29,6 +62,24 @@ def class_names(labels: pd.Series, given: list[str] | None) -> list[str]:
                 "characters; rename it"
             )
     return names
+
+
+def regrouped(
+    numbers: pd.Series, names: list[str], small: set[str], *, merge: bool
+) -> tuple[pd.Series, list[str]]:
+    """Return class indices without the small classes, and the names of those that are left.
+
+    Texts of a small class have none (missing) or, with `merge`, that of OTHER.
+    """
+    kept = [name for name in names if name not in small]
+    if merge and OTHER not in kept:
+        kept.append(OTHER)
+    place = {
+        number: kept.index(name if name not in small else OTHER)
+        for number, name in enumerate(names)
+        if merge or name not in small
+    }
+    return numbers.map(place).astype("Int64"), kept
 
 
 def classes(labels: pd.Series, names: list[str], rating_threshold: float | None) -> pd.Series:

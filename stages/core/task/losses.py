@@ -2,14 +2,46 @@
 
 from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
 import torch
+from datasets import Dataset
+from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 from transformers import Trainer
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 UNLABELLED = -100  # the label that PyTorch's cross-entropy ignores
 
 
-class ConsistencyTrainer(Trainer):
+def lengths(texts: Dataset) -> np.ndarray:
+    """Return the number of tokens of each tokenized text."""
+    table = texts.select_columns("input_ids").with_format("arrow")[:]
+    return pc.list_value_length(table.column("input_ids")).to_numpy()
+
+
+def class_weights(setting: str | None, labels: list[int]) -> list[float] | None:
+    """Return the weight of each class in the loss, None for none; `balanced` is scikit-learn's."""
+    if setting is None:
+        return None
+    return compute_class_weight(setting, classes=np.unique(labels), y=labels).tolist()
+
+
+class WeightedTrainer(Trainer):
+    """A Trainer whose cross-entropy weighs the classes; None: all alike."""
+
+    def __init__(self, *args: Any, class_weights: list[float] | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.class_weights = None if class_weights is None else torch.tensor(class_weights)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
+        # The Trainer's own measures a million texts one by one.
+        return LengthGroupedSampler(
+            self.args.train_batch_size, lengths=lengths(train_dataset or self.train_dataset)
+        )
+
+
+class ConsistencyTrainer(WeightedTrainer):
     """R-Drop (Liang et al., 2021, arXiv:2106.14448).
 
     Two forward passes a batch under different dropout masks, and a term that makes them agree.
@@ -26,14 +58,14 @@ class ConsistencyTrainer(Trainer):
         labels = inputs.pop("labels")
         if not (model.training and self.consistency_weight):
             outputs = model(**inputs)
-            loss = functional.cross_entropy(outputs.logits, labels)
+            loss = functional.cross_entropy(outputs.logits, labels, self.class_weights)
             return (loss, outputs) if return_outputs else loss
         twice = {name: torch.cat([tensor, tensor]) for name, tensor in inputs.items()}
         first, second = model(**twice).logits.chunk(2)
-        return consistency_loss(first, second, labels, self.consistency_weight)
+        return consistency_loss(first, second, labels, self.consistency_weight, self.class_weights)
 
 
-class DistillationTrainer(Trainer):
+class DistillationTrainer(WeightedTrainer):
     """Knowledge distillation: a mix of the teacher's softened distribution and the labels."""
 
     def __init__(self, *args: Any, temperature: float, label_weight: float, **kwargs: Any) -> None:
@@ -48,23 +80,27 @@ class DistillationTrainer(Trainer):
         labels, targets = inputs.pop("labels"), inputs.pop("teacher_logits", None)
         outputs = model(**inputs)
         if targets is None:
-            loss = functional.cross_entropy(outputs.logits, labels)
+            loss = functional.cross_entropy(outputs.logits, labels, self.class_weights)
         else:
-            loss = distillation_loss(
-                outputs.logits, targets, labels, self.temperature, self.label_weight
-            )
+            mix = self.temperature, self.label_weight, self.class_weights
+            loss = distillation_loss(outputs.logits, targets, labels, *mix)
         return (loss, outputs) if return_outputs else loss
 
 
 def consistency_loss(
-    first: torch.Tensor, second: torch.Tensor, labels: torch.Tensor, weight: float
+    first: torch.Tensor,
+    second: torch.Tensor,
+    labels: torch.Tensor,
+    weight: float,
+    class_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the mean cross-entropy of two forward passes plus `weight` times their divergence.
 
     Both are logits of shape (batch, classes), the labels class indices of shape (batch,); the
-    divergence is the symmetric Kullback-Leibler one.
+    divergence is the symmetric Kullback-Leibler one. Class weights have shape (classes,).
     """
-    cross_entropy = functional.cross_entropy(torch.cat([first, second]), labels.repeat(2))
+    both = torch.cat([first, second])
+    cross_entropy = functional.cross_entropy(both, labels.repeat(2), class_weights)
     p, q = functional.log_softmax(first, dim=-1), functional.log_softmax(second, dim=-1)
     divergence = functional.kl_div(p, q, log_target=True, reduction="batchmean")
     divergence += functional.kl_div(q, p, log_target=True, reduction="batchmean")
@@ -77,6 +113,7 @@ def distillation_loss(
     labels: torch.Tensor,
     temperature: float,
     label_weight: float,
+    class_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the mean over a batch of the loss of Hinton et al. (2015, arXiv:1503.02531).
 
@@ -90,5 +127,7 @@ def distillation_loss(
         log_target=True,
         reduction="batchmean",
     )
-    hard = functional.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum")
+    hard = functional.cross_entropy(
+        logits, labels, class_weights, ignore_index=UNLABELLED, reduction="sum"
+    )
     return (1 - label_weight) * temperature**2 * soft + label_weight * hard / len(labels)

@@ -1,51 +1,38 @@
 """Which text belongs to which split: one place for each, the held-out ones stratified."""
 
-from pathlib import Path
-
+import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from stages.core.launch.errors import InputError
-from stages.core.launch.inputs import DataConfig, Files
+from stages.core.launch.inputs import DataConfig
+from stages.core.text.files import PRECEDENCE
 
-# A text that stands in two splits stays in the first of these.
-PRECEDENCE = ("test", "validation", "train", "transfer")
+HELD_OUT = ("test", "validation")
 
 
-def claims(files: list[Path], patterns: Files) -> dict[str, list[Path]]:
-    """Return the files of each split; InputError if its patterns match none.
+def clean(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Leave every text once, and no empty one; return besides how many went for which reason.
 
-    Train takes what no other split claims.
+    Texts that differ only in case or white space count as one, and stay as they are. A text with
+    two labels in one split is dropped; of copies in several splits the one in the first of
+    PRECEDENCE stays.
     """
-    found = {
-        name: [file for file in files if any(map(file.match, getattr(patterns, name)))]
-        for name in PRECEDENCE
-    }
-    others = {file for name in PRECEDENCE if name != "train" for file in found[name]}
-    found["train"] = [file for file in found["train"] if file not in others]
-    for name in PRECEDENCE:
-        if getattr(patterns, name) and not found[name]:
-            present = ", ".join(file.name for file in files) or "no text file"
-            raise InputError(
-                f"data.files.{name} = {getattr(patterns, name)} matches nothing; there is {present}"
-            )
-    return found
-
-
-def clean(table: pd.DataFrame) -> pd.DataFrame:
-    """Normalise white space, drop empty texts, and leave every text once.
-
-    Texts that differ in case alone count as one. A text with two labels in one split is dropped;
-    of copies in several splits the one in the first of PRECEDENCE stays.
-    """
-    table = table.assign(text=table["text"].str.split().str.join(" "))
-    table = table[table["text"] != ""]
-    table = table.assign(key=table["text"].str.casefold())
+    rows = len(table)
+    keys = [" ".join(text.split()).casefold() for text in table["text"]]
+    table = table.assign(key=pd.factorize(np.array([*keys, ""], dtype=object))[0][:-1])
+    empty = np.fromiter((not key for key in keys), bool, rows)
+    table = table[~empty]
     readings = table.groupby(["split", "key"])["class"].transform("nunique")
-    table = table[readings <= 1]
-    rank = table["split"].map(PRECEDENCE.index)
-    first = table.assign(rank=rank).sort_values("rank", kind="stable").drop_duplicates("key")
-    return first.sort_index().drop(columns="rank").reset_index(drop=True)
+    clear = table[readings <= 1]
+    rank = clear["split"].map(PRECEDENCE.index)
+    first = clear.assign(rank=rank).sort_values("rank", kind="stable").drop_duplicates("key")
+    dropped = {
+        "empty": int(empty.sum()),
+        "contradictory": len(table) - len(clear),
+        "duplicate": len(clear) - len(first),
+    }
+    return first.sort_index().drop(columns=["rank", "key"]).reset_index(drop=True), dropped
 
 
 def sample(table: pd.DataFrame, max_texts: int | None, seed: int) -> pd.DataFrame:
@@ -59,32 +46,51 @@ def sample(table: pd.DataFrame, max_texts: int | None, seed: int) -> pd.DataFram
     return pd.concat(parts, ignore_index=True)
 
 
-def split(table: pd.DataFrame, data: DataConfig, names: list[str]) -> pd.DataFrame:
-    """Take the splits that no file gives out of train; InputError if one would lack a class."""
-    shares = {"test": data.test_share, "validation": data.validation_share}
+def split(table: pd.DataFrame, data: DataConfig, given: set[str]) -> pd.DataFrame:
+    """Take the splits that no file gives out of train, with a text of every class in each.
+
+    InputError says that there are too few texts. `given` are the splits that files give.
+    """
     rows = int((table["split"] == "train").sum())
-    for name, share in shares.items():
-        if getattr(data.files, name):
+    for name, share in (("test", data.test_share), ("validation", data.validation_share)):
+        if name in given:
             continue
         train = table[table["split"] == "train"]
+        size = max(train["class"].nunique(), round(share * rows))
+        if share == 0:
+            raise InputError(f"no file is the {name} split, and data.{name}_share = 0; set one")
         try:
             _, held_out = train_test_split(
-                train.index,
-                test_size=max(1, round(share * rows)),
-                stratify=train["class"],
-                random_state=data.seed,
+                train.index, test_size=size, stratify=train["class"], random_state=data.seed
             )
         except ValueError as error:
             raise InputError(
                 f"{len(train)} labelled texts are too few for a {name} split of {share:.0%} with "
-                f"every class in it ({error!s:.200}); add texts or enlarge data.{name}_share"
+                f"every class in it ({error!s:.200}); add texts or change data.{name}_share"
             ) from error
-        table.loc[held_out, "split"] = name
-    for name in ("train", *shares):
-        found = set(table.loc[table["split"] == name, "class"])
-        missing = [label for i, label in enumerate(names) if i not in found]
-        if missing:
-            raise InputError(
-                f"the {name} split has no text labelled {', '.join(missing)}; add some"
-            )
+        # A stratified draw may leave out a small class.
+        missed = train[~train["class"].isin(train.loc[held_out, "class"])]
+        firsts = missed.sample(frac=1, random_state=data.seed).drop_duplicates("class").index
+        table.loc[[*held_out, *firsts], "split"] = name
     return table
+
+
+def small_classes(
+    table: pd.DataFrame, data: DataConfig, names: list[str], given: set[str]
+) -> dict[str, str]:
+    """Return the classes with too few texts to be in every split, and how many they have.
+
+    Each needs data.min_texts where train is cut, enough for a text in each split, and one in every
+    split that files give.
+    """
+    needed = max(data.min_texts, 1 + len({*HELD_OUT} - given))
+    counts = table.groupby(["split", "class"]).size().unstack("split", fill_value=0)
+    counts = counts.reindex(index=range(len(names)), columns=["train", *HELD_OUT], fill_value=0)
+    small = counts["train"] < needed
+    for name in given:
+        small |= counts[name] < 1
+    shown = counts.loc[small, ["train", *given]].to_dict("index")
+    return {
+        names[number]: ", ".join(f"{count} in {split}" for split, count in row.items())
+        for number, row in shown.items()
+    }

@@ -1,9 +1,14 @@
-"""Reading tables of texts and labels: csv, tsv (also .txt), jsonl and parquet files."""
+"""Reading tables of texts and labels: csv, tsv (also .txt), jsonl, parquet and arrow files."""
 
+import codecs
 import csv
+import gzip
 import json
+import zlib
+from collections.abc import Iterable, Iterator
 from numbers import Number
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
@@ -11,93 +16,211 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from stages.core.launch.errors import InputError
+from stages.core.launch.inputs import Reading
+from stages.core.text.guesses import guess_encoding, guess_separator
 
 csv.field_size_limit(2**31 - 1)
-SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".parquet")
-MAX_PARQUET_BYTES = 4 * 2**30  # unpacked: 50 kB can become gigabytes
-PARQUET_ROWS = 64
+LINES = (".csv", ".tsv", ".txt", ".jsonl")
+SUFFIXES = (*LINES, ".parquet", ".arrow")
+MAX_BYTES = 4 * 2**30  # unpacked: 50 kB can become gigabytes
+PARQUET_ROWS = 64  # at a time
+
+
+def suffix_of(path: Path) -> str:
+    """Return a file's suffix in lower case, without that of gzip: `.csv` for `A.CSV.gz`."""
+    name = path.name.lower().removesuffix(".gz")
+    suffix = Path(name).suffix
+    return suffix if suffix in LINES or name == path.name.lower() else ""
 
 
 def is_table(path: Path) -> bool:
-    """Return whether `read_table` reads a file of that name."""
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    """Return whether `read_table` reads a file of that name; libraries' own caches are none."""
+    cached = path.suffix == ".arrow" and path.name.startswith(("cache-", "tmp"))
+    return suffix_of(path) in SUFFIXES and not cached and path.is_file()
 
 
-def read_table(path: Path, columns: list[str] | None) -> pd.DataFrame:
-    """Read one file; `columns` are those of a csv or tsv without a header line.
+def read_table(path: Path, how: Reading, wanted: Iterable[str] = ()) -> pd.DataFrame:
+    """Read one file; of a csv or tsv, only the `wanted` columns, if it has all of them.
 
-    Csv and tsv give strings only, so that "NA" and "007" stay what they are. A tsv has no quotes.
-    InputError says that the file is empty, not in UTF-8, or not in the format of its suffix.
+    Csv and tsv give strings only, so that "NA" and "007" stay what they are. Classes that a
+    parquet or arrow file of the datasets library names are read by their names.
+
+    Raises:
+        InputError: the file is empty, too large, or not as its suffix and the settings say; where
+            it seems to be otherwise, the message names the setting.
     """
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     try:
-        if suffix == ".parquet":
-            table = _read_parquet(path)
+        if suffix in (".parquet", ".arrow"):
+            table = _read_arrow(path)
         elif suffix == ".jsonl":
-            table = _read_jsonl(path)
+            table = _read_jsonl(path, how.encoding)
         else:
-            table = _read_delimited(path, columns)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path.name} is not in UTF-8 ({error}); convert it") from error
-    except (ValueError, RecursionError, OSError, csv.Error, pa.ArrowException) as error:
-        reason = str(error).strip().split("\n")[0]
+            table = _read_delimited(path, how, suffix, set(wanted))
+    except UnicodeError as error:
+        raise InputError(
+            f"{path.name} is not in {how.encoding} ({error}); {guess_encoding(path)}"
+        ) from error
+    except (
+        *(ValueError, RecursionError, OSError, EOFError),
+        *(csv.Error, zlib.error, pa.ArrowException),
+    ) as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise InputError(f"{path.name} can't be read as {suffix} ({reason})") from error
     if table.empty:
         raise InputError(f"{path.name} holds no rows; remove it or fill it")
     return table
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def header_of(path: Path, how: Reading) -> list[str]:
+    """Return the first row of a csv, tsv or txt file; an empty one if it can't be read."""
+    try:
+        with opened(path, how.encoding) as file:
+            return next(_rows(file, how, suffix_of(path)), [])
+    except (UnicodeError, OSError, EOFError, csv.Error, ValueError):
+        return []
+
+
+def opened(path: Path, encoding: str) -> TextIO:
+    """Open a text file, gzipped or not, without its byte order mark; line ends stay."""
+    encoding = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+    if path.name.lower().endswith(".gz"):
+        return gzip.open(path, "rt", encoding=encoding, newline="")
+    return path.open(encoding=encoding, newline="")
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    read = 0
+    for line in file:
+        read += len(line)
+        if read > MAX_BYTES:
+            raise ValueError(f"it unpacks to more than {MAX_BYTES / 2**30:.1f} GiB")
+        if "\0" in line:
+            raise UnicodeError("it holds NUL characters")
+        yield line
+
+
+def _read_arrow(path: Path) -> pd.DataFrame:
     # A few rows at a time, to notice early if it unpacks to too much.
     batches: list[pa.RecordBatch] = []
     unpacked = 0
-    with pa.parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=PARQUET_ROWS):
+    with path.open("rb") as file:
+        if path.suffix.lower() == ".arrow":
+            reader = pa.ipc.open_stream(file)
+            schema, found = reader.schema, iter(reader)
+        else:
+            parquet = pa.parquet.ParquetFile(file)
+            schema, found = parquet.schema_arrow, parquet.iter_batches(batch_size=PARQUET_ROWS)
+        for batch in found:
             batches.append(batch)
             unpacked += batch.nbytes + 8 * batch.num_rows * batch.num_columns  # pandas' pointers
-            if unpacked > MAX_PARQUET_BYTES:
-                raise ValueError(f"it unpacks to more than {MAX_PARQUET_BYTES / 2**30:.1f} GiB")
-        table = pa.Table.from_batches(batches, file.schema_arrow)
+            if unpacked > MAX_BYTES:
+                raise ValueError(f"it unpacks to more than {MAX_BYTES / 2**30:.1f} GiB")
+    table = pa.Table.from_batches(batches, schema)
     # Without pandas' own metadata in it, which may be wrong.
-    return table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
+    frame = table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
+    for column, names in _class_names(schema).items():
+        known = dict(enumerate(names))  # -1 stands for no label
+        frame[column] = frame[column].map(known)
+    return frame
 
 
-def _read_jsonl(path: Path) -> pd.DataFrame:
-    with path.open(encoding="utf-8-sig") as file:
-        rows = [json.loads(line) for line in file if not line.isspace()]
+def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
+    """Return the names of the classes in each column that the datasets library calls a ClassLabel.
+
+    It keeps them as JSON in the schema (`datasets.Features.from_arrow_schema` reads all of it).
+    """
+    content = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    features = content.get("info", {}).get("features", {}) if isinstance(content, dict) else {}
+    return {
+        column: list(map(str, feature["names"]))
+        for column, feature in features.items()
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        if column in schema.names and isinstance(feature.get("names"), list)
+    }
+
+
+def _read_jsonl(path: Path, encoding: str) -> pd.DataFrame:
+    with opened(path, encoding) as file:
+        rows = [json.loads(line) for line in _lines(file) if not line.isspace()]
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise ValueError(f"row {number} is no object")
-    json.dumps(rows, ensure_ascii=False).encode()  # refuses a lone surrogate, which is no text
+        try:
+            json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"row {number} holds half a character ({error})") from error
     return pd.DataFrame(rows, dtype=object)  # so that large integers stay exact
 
 
-def _read_delimited(path: Path, columns: list[str] | None) -> pd.DataFrame:
-    if b"\0" in path.read_bytes():
-        raise ValueError("it holds NUL bytes, as UTF-16 does; convert it to UTF-8")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        if path.suffix.lower() == ".csv":
-            reader = csv.reader(file, strict=True)  # quotes must be balanced
-        else:
-            reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        rows = [row for row in reader if row]
-    header = columns or (rows.pop(0) if rows else [])
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(header):
-            raise ValueError(f"row {number} has {len(row)} fields, not {len(header)}")
-    return pd.DataFrame(rows, columns=header)
+def _rows(file: TextIO, how: Reading, suffix: str) -> Iterator[list[str]]:
+    quote = how.quote if how.quote is not None else '"' if suffix == ".csv" else ""
+    return (
+        row
+        for row in csv.reader(
+            _lines(file),
+            delimiter=how.separator or ("," if suffix == ".csv" else "\t"),
+            quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
+            quotechar=quote or None,
+            escapechar=how.escape,
+            doublequote=how.escape is None,
+            strict=bool(quote),  # quotes must be balanced
+        )
+        if row
+    )
 
 
-def strings(table: pd.DataFrame, name: str, file: str, key: str) -> pd.Series:
+def _read_delimited(path: Path, how: Reading, suffix: str, wanted: set[str]) -> pd.DataFrame:
+    quoted = 0
+    with opened(path, how.encoding) as file:
+        rows = _rows(file, how, suffix)
+        try:
+            header = how.columns or next(rows, [])
+            some = wanted if wanted <= {*header} and len({*header}) == len(header) else ()
+            kept = [i for i, name in enumerate(header) if not some or name in some]
+            columns: list[list[str]] = [[] for _ in kept]
+            for number, row in enumerate(rows, start=1):
+                if len(row) != len(header):
+                    hint = guess_separator(path, how, wanted)
+                    raise ValueError(
+                        f"row {number} has {len(row)} fields, not {len(header)}; correct it{hint}"
+                    )
+                for column, place in zip(columns, kept, strict=True):
+                    column.append(row[place])
+                    quoted += how.quote is None and suffix != ".csv" and _is_quoted(row[place])
+        except csv.Error as error:
+            escaped = how.escape is None and "expected after" in str(error)
+            hint = "; if a backslash stands before quotes, set data.escape='\\\\'" * escaped
+            raise csv.Error(f"{error}{hint}") from error
+    if quoted:
+        raise ValueError(
+            f"{quoted} fields are in quotes that double those in them; set data.quote='\"' to "
+            "read them without, or data.quote='' if they belong to the texts"
+        )
+    return pd.DataFrame(dict(enumerate(columns)), dtype=object).set_axis(
+        [header[place] for place in kept], axis=1
+    )
+
+
+def _is_quoted(field: str) -> bool:
+    inner = field[1:-1]
+    ends = len(field) > 1 and field[0] == field[-1] == '"'
+    return ends and '""' in inner and '"' not in inner.replace('""', "")
+
+
+def strings(table: pd.DataFrame, name: str, file: str, key: str, hint: str = "") -> pd.Series:
     """Return a column as strings, "" where missing, and whole numbers without a fraction.
 
     InputError names `file`, and `key`, the setting of the column, if that isn't there or no text.
     """
     if list(table.columns).count(name) != 1:
         columns = ", ".join(str(column) for column in table.columns)
-        raise InputError(f"{file} has not one column {name!r}, but {columns}; set {key}")
+        raise InputError(f"{file} has not one column {name!r}, but {columns}; set {key}{hint}")
     values = table[name]
     known = values[values.notna()].astype(object)
+    kinds = set(map(type, known))
+    if kinds <= {str}:
+        return values.where(values.notna(), "").astype(object)
     for value in known:
         if not isinstance(value, str | Number | np.bool_):
             raise InputError(

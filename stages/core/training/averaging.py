@@ -22,7 +22,7 @@ class WeightAverage(TrainerCallback):
     """
 
     def __init__(self, decay: float) -> None:
-        self.average_function = get_ema_multi_avg_fn(decay)
+        self.decay = decay
 
     def on_train_begin(
         self,
@@ -33,11 +33,16 @@ class WeightAverage(TrainerCallback):
         **__: Any,
     ) -> None:
         """Start the average at the initial weights, or restore both from a checkpoint."""
-        self.average = AveragedModel(model, multi_avg_fn=self.average_function)
+        self.average = AveragedModel(model, multi_avg_fn=self._average)
         self.weights: dict[str, torch.Tensor] = {}
         if state.global_step:
             self.average.n_averaged.fill_(state.global_step)
             self.weights = load_file(_checkpoint(args, state) / WEIGHTS)
+
+    def _average(
+        self, averages: list[torch.Tensor], weights: list[torch.Tensor], steps: torch.Tensor
+    ) -> None:
+        get_ema_multi_avg_fn(ramped(self.decay, int(steps)))(averages, weights, steps)
 
     def on_step_end(self, *_: Any, model: PreTrainedModel, **__: Any) -> None:
         """Add the new weights to the average."""
@@ -57,6 +62,14 @@ class WeightAverage(TrainerCallback):
         """Swap the weights themselves back in."""
         if self.weights:
             model.load_state_dict(self.weights)
+
+
+def ramped(decay: float, steps: int) -> float:
+    """Return the decay after so many steps: it grows to `decay`, as TensorFlow's average does.
+
+    So a short training isn't averaged with its beginning.
+    """
+    return min(decay, (1 + steps) / (10 + steps))
 
 
 def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import (
     CONFIG_MAPPING,
     AutoModel,
@@ -24,21 +25,29 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICA
 from stages.core.launch.atomic import write_json
 from stages.core.launch.errors import InputError
 
-# A model needs one file of every group, and its texts one of a tokenizer.
-MODEL = {
+# A checkpoint needs one file of every group.
+NEEDED = {
     "config": ("config.json",),
     "safetensors weights": ("model.safetensors", "model.safetensors.index.json"),
+    "tokenizer": ("tokenizer.json", "vocab.txt", "vocab.json"),
 }
-TOKENIZER = {"tokenizer": ("tokenizer.json", "vocab.txt", "vocab.json")}
 VOCABULARY = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "added_tokens.json")
 # Beside what a config class declares.
-CONFIG_KEYS = {"architectures", "id2label", "label2id", "problem_type", "pad_token_id"}
+CONFIG_KEYS = {
+    *("architectures", "id2label", "label2id", "problem_type", "pad_token_id"),
+    # What DeBERTa's code reads, but its config class doesn't declare.
+    *("attention_head_size", "cls_dropout", "conv_act", "conv_groups", "conv_kernel_size"),
+    *("embedding_size", "norm_rel_ebd", "position_buckets", "share_att_key", "talking_head"),
+}
 TOKENIZER_KEYS = {
     *("tokenizer_class", "model_max_length", "padding_side", "truncation_side"),
     *("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space"),
     *("clean_up_tokenization_spaces", "additional_special_tokens", "added_tokens_decoder"),
+    "model_input_names",
     *(f"{name}_token" for name in ("unk", "sep", "pad", "cls", "mask", "bos", "eos")),
 }
+SERVED = {"input_ids", "attention_mask", "token_type_ids"}  # what a tokenizer gives
+MAX_BYTES = 2**31
 NOTES = {"_name_or_path", "name_or_path", "model_type", "transformers_version", "torch_dtype"}
 HEAD = "pooler."  # belongs to a task: it may be missing, and is trained anew
 
@@ -53,27 +62,38 @@ def rebuild(source: Path, target: Path, name: str) -> list[str]:
         InputError: the checkpoint lacks something, can't be loaded, or needs code of its own.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        dropped = _take_over(source, Path(scratch), name, MODEL | TOKENIZER)
+        dropped = _take_over(source, Path(scratch), name)
+        config = _config(Path(scratch), name)
+        check_export(config, name)
         model, absent = _load(Path(scratch), name)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(scratch, trust_remote_code=False)
             classifier = AutoModelForSequenceClassification.from_config(model.config).eval()
+            tokenizer = load_tokenizer(Path(scratch), classifier)
             texts = ["A text.", "A text of more words."]
             outputs = classifier(**tokenizer(texts, padding=True, return_tensors="pt"))
         except Exception as error:  # the libraries raise many kinds
             raise _unloadable(name, error) from error
         check(model.config, tokenizer, set(outputs), name)
+        tokenizer.backend_tokenizer.no_padding()  # that to a fixed length would be served, too
+        tokenizer.backend_tokenizer.no_truncation()
         weights = {key: value for key, value in model.state_dict().items() if key not in absent}
         model.save_pretrained(target, state_dict=weights)
         tokenizer.save_pretrained(target)
     return dropped
 
 
-def load_encoder(source: Path, name: str) -> PreTrainedModel:
-    """Return a checkpoint's encoder, to read another tokenizer's ids; else like `rebuild`."""
-    with tempfile.TemporaryDirectory() as scratch:
-        _take_over(source, Path(scratch), name, MODEL)
-        return _load(Path(scratch), name)[0].base_model
+def load_tokenizer(source: Path, model: PreTrainedModel) -> PreTrainedTokenizerBase:
+    """Return a checkpoint's tokenizer, which gives only those inputs that a model reads.
+
+    A DistilBERT reads no token types; a BERT's default to zeros.
+    """
+    inputs = AutoTokenizer.from_pretrained(source, trust_remote_code=False).model_input_names
+    known = inspect.signature(model.forward).parameters
+    return AutoTokenizer.from_pretrained(
+        source,
+        trust_remote_code=False,
+        model_input_names=[name for name in inputs if name in known],
+    )
 
 
 def check(
@@ -95,11 +115,41 @@ def check(
         raise InputError(f"{name} has no max_position_embeddings; take another model")
 
 
-def _take_over(
-    source: Path, target: Path, name: str, needed: dict[str, tuple[str, ...]]
-) -> list[str]:
+def check_export(config: PretrainedConfig, name: str) -> None:
+    """Raise InputError unless optimum exports a classifier of that kind, and our engines serve it.
+
+    Weights of 2 GiB or more don't fit into one ONNX file (a protobuf), as quantization needs.
+    """
+    from optimum.exporters.onnx.model_configs import TasksManager  # registers them; takes seconds
+
+    kind = config.model_type
+    try:
+        constructor = TasksManager.get_exporter_config_constructor(
+            "onnx", model_type=kind, task="text-classification", library_name="transformers"
+        )
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{name} has model_type = {kind!r}, which optimum can't export to ONNX as a "
+            "classifier; take another model"
+        ) from error
+    if others := [*({*constructor(config, task="text-classification").inputs} - SERVED)]:
+        raise InputError(
+            f"{name} has model_type = {kind!r}, whose graph needs {', '.join(sorted(others))}, "
+            "which no engine here provides; take another model"
+        )
+    with torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(config)
+    size = 4 * sum(parameter.numel() for parameter in model.parameters())
+    if size >= MAX_BYTES:
+        raise InputError(
+            f"{name} has {size / 2**30:.1f} GiB of weights in fp32, and an ONNX file holds less "
+            "than 2; take a smaller model"
+        )
+
+
+def _take_over(source: Path, target: Path, name: str) -> list[str]:
     """Write the known parts of a checkpoint into `target`; return the keys that are unknown."""
-    for need, names in needed.items():
+    for need, names in NEEDED.items():
         if not any((source / each).exists() for each in names):
             raise InputError(
                 f"{name} has no {need} ({' or '.join(names)}); a checkpoint directory as "
@@ -162,11 +212,19 @@ def _read(source: Path, file: str, name: str) -> dict[str, Any]:
     return content
 
 
+def _config(directory: Path, name: str) -> PretrainedConfig:
+    """Return the config in a rebuilt directory."""
+    kind = CONFIG_MAPPING[_read(directory, "config.json", name)["model_type"]]
+    try:
+        return kind.from_pretrained(directory)
+    except Exception as error:  # the libraries raise many kinds
+        raise _unloadable(name, error) from error
+
+
 def _load(directory: Path, name: str) -> tuple[PreTrainedModel, list[str]]:
     """Return the model in a rebuilt directory, and the weights of its head that it lacks."""
     try:
-        config = CONFIG_MAPPING[_read(directory, "config.json", name)["model_type"]]
-        config = config.from_pretrained(directory)
+        config = _config(directory, name)
         architecture = str((config.architectures or [""])[0])
         classifies = architecture.endswith("ForSequenceClassification")
         loader = AutoModelForSequenceClassification if classifies else AutoModel

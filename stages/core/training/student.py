@@ -1,22 +1,25 @@
 """The student: its shape, and where its initial weights come from."""
 
 import copy
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch.nn import ModuleList
 from transformers import (
+    AutoModelForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
     PretrainedConfig,
     PreTrainedModel,
+    PreTrainedTokenizerBase,
 )
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import ENCODER, existing
 from stages.core.launch.settings import StudentConfig
-from stages.core.training.checkpoints import load_encoder
+from stages.core.training.checkpoints import load_tokenizer, rebuild
 
 # A BERT with these settings computes what a DistilBERT can; its activation may be any.
 DISTILBERT = {
@@ -36,37 +39,91 @@ LAYER_PARTS = {
     "output.dense": "ffn.lin2",
     "output.LayerNorm": "output_layer_norm",
 }
-# Where a layer's place decides what it computes.
-PLACED = ("global_attn_every_n_layers", "layer_types", "attention_window")
+# Settings of each layer by its place.
+PLACED = {"layer_types", "attention_window"}
 
 
-def build_student(config: StudentConfig, teacher: PreTrainedModel) -> PreTrainedModel:
-    """Return an untrained student for the teacher's labels and vocabulary.
+def build_student(
+    config: StudentConfig, teacher: PreTrainedModel, directory: Path
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return an untrained student for the teacher's labels, and its tokenizer.
 
-    Copied layers compute what they computed in the teacher: in a DistilBERT, or, where that cannot
-    express them, in the teacher's own class. All other students are DistilBERTs.
+    Copied layers compute what they computed in their source: in a DistilBERT, where that can
+    express them, or else in the source's own class, unless student.family says which. The tokenizer
+    is the source's, that in `directory` for all but init = checkpoint.
 
     Raises:
         InputError: the shape does not fit the source of the weights.
     """
     shape = teacher.config
     if config.init == "scratch":
-        return DistilBertForSequenceClassification(distilbert_config(config, shape))
-    if config.init == "checkpoint":
-        return from_checkpoint(config.checkpoint, distilbert_config(config, shape))
+        if config.family == "own":
+            return from_scratch(config, teacher), load_tokenizer(directory, teacher)
+        student = DistilBertForSequenceClassification(distilbert_config(config, shape))
+        return student, load_tokenizer(directory, student)
+    with tempfile.TemporaryDirectory() as scratch:
+        if config.init == "checkpoint":
+            name = f"student.checkpoint = {config.checkpoint!r}"
+            if not (Path(config.checkpoint) / "config.json").exists():
+                raise InputError(f"{name} is not a checkpoint directory; correct it")
+            directory = Path(scratch)
+            rebuild(Path(config.checkpoint), directory, name)
+            source = new_head(AutoModelForSequenceClassification, directory, shape)
+        elif config.init == "encoder":
+            source = new_head(type(teacher), existing(ENCODER), shape)
+        else:
+            source = teacher
+        student = copied(config, source)
+        return student, load_tokenizer(directory, student)
+
+
+def new_head(loader: Any, directory: Path, teacher: PretrainedConfig) -> PreTrainedModel:
+    """Return a checkpoint's encoder with a new head for the teacher's labels."""
+    return loader.from_pretrained(
+        directory,
+        id2label=teacher.id2label,
+        label2id=teacher.label2id,
+        ignore_mismatched_sizes=True,
+    )
+
+
+def copied(config: StudentConfig, source: PreTrainedModel) -> PreTrainedModel:
+    """Return a student of some of a classifier's layers; InputError if it can't be."""
+    shape = source.config
     layers = chosen_layers(config, shape)
-    source = teacher
-    if config.init == "encoder":  # with a new head
-        source = type(teacher).from_pretrained(
-            existing(ENCODER), config=copy.deepcopy(shape), ignore_mismatched_sizes=True
-        )
-    if any(getattr(shape, key, None) != value for key, value in DISTILBERT.items()):
+    expressible = all(getattr(shape, key, None) == value for key, value in DISTILBERT.items())
+    if config.family == "own" or (config.family == "auto" and not expressible):
         return shallow_copy(source, layers, config.dropout)
-    ours = distilbert_config(config, shape)
+    if not expressible:
+        raise InputError(
+            f"student.family = distilbert, which can't compute what the layers of this "
+            f"{shape.model_type} do; use student.family=own or student.init=scratch"
+        )
+    ours = distilbert_config(config, shape, len(layers))
     ours.activation = shape.hidden_act
     student = DistilBertForSequenceClassification(ours)
     copy_into_distilbert(source.base_model, student, layers)
     return student
+
+
+def from_scratch(config: StudentConfig, teacher: PreTrainedModel) -> PreTrainedModel:
+    """Return a student of the teacher's class with random weights and the configured shape."""
+    shape = copy.deepcopy(teacher.config)
+    shape.num_hidden_layers = config.n_layers
+    for name, value in (
+        ("hidden_size", config.dim),
+        ("num_attention_heads", config.n_heads),
+        ("intermediate_size", config.hidden_dim),
+    ):
+        if value is not None:
+            setattr(shape, name, value)
+    set_dropout(shape, config.dropout)
+    try:
+        return type(teacher)(shape)
+    except ValueError as error:  # for example, a width that its heads don't divide
+        raise InputError(
+            f"the student can't have this shape ({error}); change student.*"
+        ) from error
 
 
 def widths(config: StudentConfig, teacher: PretrainedConfig) -> dict[str, tuple[Any, Any]]:
@@ -80,7 +137,9 @@ def widths(config: StudentConfig, teacher: PretrainedConfig) -> dict[str, tuple[
     return {key: (getattr(config, key) or value, value) for key, value in theirs.items()}
 
 
-def distilbert_config(config: StudentConfig, teacher: PretrainedConfig) -> DistilBertConfig:
+def distilbert_config(
+    config: StudentConfig, teacher: PretrainedConfig, n_layers: int | None = None
+) -> DistilBertConfig:
     """Return the config of a DistilBERT student."""
     shape = {key: ours for key, (ours, _) in widths(config, teacher).items()}
     if not shape["hidden_dim"]:
@@ -96,7 +155,7 @@ def distilbert_config(config: StudentConfig, teacher: PretrainedConfig) -> Disti
         vocab_size=teacher.vocab_size,
         max_position_embeddings=teacher.max_position_embeddings,
         pad_token_id=teacher.pad_token_id,
-        n_layers=config.n_layers,
+        n_layers=n_layers or config.n_layers,
         **shape,
         dropout=config.dropout,
         attention_dropout=config.dropout,
@@ -107,74 +166,94 @@ def distilbert_config(config: StudentConfig, teacher: PretrainedConfig) -> Disti
     )
 
 
-def from_checkpoint(path: str, config: DistilBertConfig) -> PreTrainedModel:
-    """Return a student with the encoder weights of a DistilBERT checkpoint directory."""
-    name = f"student.checkpoint = {path!r}"
-    if not (Path(path) / "config.json").exists():
-        raise InputError(f"{name} is not a checkpoint directory")
-    encoder = load_encoder(Path(path), name)
-    shape = ("model_type", "n_layers", "dim", "n_heads", "hidden_dim", "vocab_size")
-    for key in (*shape, "max_position_embeddings"):
-        theirs, ours = getattr(encoder.config, key, None), getattr(config, key)
-        if theirs != ours:
-            raise InputError(
-                f"{name} has {key} = {theirs}, the student {ours}; the two must be equal"
-            )
-    config.activation = encoder.config.activation
-    student = DistilBertForSequenceClassification(config)
-    student.distilbert.load_state_dict(encoder.state_dict())
-    return student
+def chosen_layers(config: StudentConfig, source: PretrainedConfig) -> list[int]:
+    """Return the source's layer for each of the student's, by default evenly from the first.
 
-
-def chosen_layers(config: StudentConfig, teacher: PretrainedConfig) -> list[int]:
-    """Return the teacher's layer for each of the student's, by default evenly from the first.
+    Where a layer's place decides what it computes (every third layer of a ModernBERT attends to all
+    tokens), each is one that computes the same in its new place.
 
     Raises:
-        InputError: the teacher has no such layers, or another width.
+        InputError: the source has no such layers, or another width.
     """
-    for key, (ours, theirs) in widths(config, teacher).items():
+    for key, (ours, theirs) in widths(config, source).items():
         if ours != theirs:
             raise InputError(
                 f"student.{key} = {ours}, but the layers to copy have {theirs}; use "
                 f"student.{key}=null or student.init=scratch"
             )
-    depth = teacher.num_hidden_layers
-    spaced = np.linspace(0, depth - 1, config.n_layers).round().astype(int).tolist()
-    wanted = config.teacher_layers or spaced
-    if max(wanted) >= depth or config.n_layers > depth:
+    depth = source.num_hidden_layers
+    count = config.n_layers or depth
+    if PLACED & vars(source).keys():
         raise InputError(
-            f"the student's layers are {wanted} of the teacher, which has 0 to {depth - 1}; change "
+            f"the layers of a {source.model_type} can't be copied into a student, since each has "
+            "settings of its own; use student.init=scratch"
+        )
+    wanted = config.teacher_layers or [
+        min(
+            (layer for layer in range(depth) if same_kind(source, place, layer)),
+            key=lambda layer: abs(layer - even),
+        )
+        for place, even in enumerate(np.linspace(0, depth - 1, count).round().astype(int))
+    ]
+    if max(wanted) >= depth or count > depth:
+        raise InputError(
+            f"the student's layers are {wanted} of a model that has 0 to {depth - 1}; change "
             "student.n_layers or student.teacher_layers"
         )
+    for place, layer in enumerate(wanted):
+        if not same_kind(source, place, layer):
+            raise InputError(
+                f"student.teacher_layers = {wanted}, but layer {layer} of a {source.model_type} "
+                f"would compute something else as layer {place}; use student.teacher_layers=null"
+            )
     return wanted
+
+
+def same_kind(source: PretrainedConfig, ours: int, theirs: int) -> bool:
+    """Return whether a layer computes the same in another place, counted from 0.
+
+    In a ModernBERT, every third layer attends to all tokens, and the first one has no norm.
+    """
+    every = getattr(source, "global_attn_every_n_layers", None)
+    return every is None or (
+        (ours % every == 0) == (theirs % every == 0) and (ours == 0) == (theirs == 0)
+    )
 
 
 def shallow_copy(model: PreTrainedModel, layers: list[int], dropout: float) -> PreTrainedModel:
     """Return a copy of a classifier with only these of its layers, and another dropout.
 
     Raises:
-        InputError: it has no such layers, or their place decides what they compute.
+        InputError: its layers can't be found.
     """
     pruned, config = copy.deepcopy(model), copy.deepcopy(model.config)
-    stacks = [
-        name
-        for name, module in pruned.named_modules()
-        if isinstance(module, ModuleList) and len(module) == config.num_hidden_layers
-    ]
-    if len(stacks) != 1 or any(hasattr(config, key) for key in PLACED):
-        raise InputError(
-            f"the teacher's layers, those of a {config.model_type}, can't be copied into a "
-            "student; use student.init=scratch"
-        )
-    stack = pruned.get_submodule(stacks[0])
-    pruned.set_submodule(stacks[0], ModuleList(stack.get_submodule(str(each)) for each in layers))
+    groups = getattr(config, "num_hidden_groups", None)  # of layers that share weights, as ALBERT's
+    if groups is None:
+        stacks = [
+            name
+            for name, module in pruned.named_modules()
+            if isinstance(module, ModuleList) and len(module) == config.num_hidden_layers
+        ]
+        if len(stacks) != 1:
+            raise InputError(
+                f"the layers of a {config.model_type} can't be copied into a student; use "
+                "student.init=scratch"
+            )
+        stack = pruned.get_submodule(stacks[0])
+        kept = ModuleList(stack.get_submodule(str(each)) for each in layers)
+        pruned.set_submodule(stacks[0], kept)
     config.num_hidden_layers = len(layers)
-    for key, value in vars(model.config).items():
-        if "dropout" in key and type(value) in (int, float):
-            setattr(config, key, dropout)
+    set_dropout(config, dropout)
     student = type(model)(config)
     student.load_state_dict(pruned.state_dict())
     return student
+
+
+def set_dropout(config: PretrainedConfig, dropout: float) -> None:
+    """Set every dropout of a config."""
+    for key, value in vars(config).items():
+        if "dropout" in key and type(value) in (int, float):
+            setattr(config, key, dropout)
 
 
 def copy_into_distilbert(

@@ -7,23 +7,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cpuinfo
 import pandas as pd
 import torch
 from datasets import DatasetDict
 from transformers import (
-    AutoModel,
     DataCollatorWithPadding,
     EvalPrediction,
-    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
     TrainerCallback,
     TrainerState,
     TrainingArguments,
+    set_seed,
 )
 
 from stages.core.launch.atomic import atomic_directory, atomic_file
+from stages.core.launch.cores import cores
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import CHECKPOINTS
 from stages.core.launch.settings import TrainingConfig
@@ -31,10 +32,23 @@ from stages.core.task.decoding import accuracy, predicted
 from stages.core.training.averaging import WeightAverage
 from stages.core.training.resuming import last_checkpoint, run_key
 
+# Instructions that multiply bfloat16 numbers, of x86 and of ARM.
+BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
+
 
 def cpu_has_bf16() -> bool:
-    """Return whether this CPU has bfloat16 instructions, which PyTorch otherwise emulates."""
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    """Return whether this CPU has bfloat16 instructions, which PyTorch otherwise emulates.
+
+    PyTorch's own answer alone is yes for every CPU with AVX-512.
+    """
+    flags = cpuinfo.get_cpu_info().get("flags", ())
+    return bool(BF16 & {*flags}) and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def begin(seed: int) -> None:
+    """Seed all random numbers, and use no more threads than this process may have cores."""
+    set_seed(seed)
+    torch.set_num_threads(min(torch.get_num_threads(), cores()))  # torch knows no CPU quota
 
 
 def bf16_wanted(setting: str) -> bool:
@@ -49,30 +63,13 @@ def bf16_wanted(setting: str) -> bool:
     return setting != "off" and supported
 
 
-def longest_text(config: PretrainedConfig) -> int:
-    """Return the length in tokens of the longest text that a model with that config can read.
-
-    RoBERTa's descendants number positions from the padding token's id + 1, and never use those
-    below it.
-    """
-    with torch.device("meta"):
-        modules = dict(AutoModel.from_config(config).named_modules())
-    positions = config.max_position_embeddings
-    for name, table in modules.items():
-        if name.endswith("position_embeddings") and isinstance(table, torch.nn.Embedding):
-            reserved = 0 if table.padding_idx is None else table.padding_idx + 1
-            positions = min(positions, table.num_embeddings - reserved)
-    return positions
-
-
-def tokenize(
-    corpus: DatasetDict, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> DatasetDict:
-    """Add the tokenizer's outputs, unpadded and cut at `max_length` tokens, to every split."""
+def tokenize(corpus: DatasetDict, tokenizer: PreTrainedTokenizerBase) -> DatasetDict:
+    """Add the tokenizer's outputs, unpadded and cut at its limit, to every split."""
     return corpus.map(
-        lambda batch: tokenizer(batch["text"], truncation=True, max_length=max_length),
+        lambda batch: tokenizer(batch["text"], truncation=True),
         batched=True,
         remove_columns=["text"],
+        desc="tokenize",
     )
 
 

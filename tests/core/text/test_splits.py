@@ -1,39 +1,14 @@
-from pathlib import Path
-
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.core.launch.errors import InputError
-from stages.core.launch.inputs import DataConfig, Files
+from stages.core.launch.inputs import DataConfig
 from stages.core.launch.parse import parse
 from stages.core.launch.settings import Settings
-from stages.core.text.splits import PRECEDENCE, claims, clean, sample, split
+from stages.core.text.splits import PRECEDENCE, clean, sample, small_classes, split
 from tests.conftest import composed
-
-FILES = [Path(name) for name in ("train.csv", "test.csv", "extra/more.csv")]
-
-
-def patterns(**given: list[str]) -> Files:
-    return Files(**({"train": ["*"], "validation": [], "test": [], "transfer": []} | given))
-
-
-def test_train_takes_what_no_other_split_claims() -> None:
-    found = claims(FILES, patterns(test=["test.*"], transfer=["extra/*"]))
-    assert found == {
-        "test": [FILES[1]],
-        "validation": [],
-        "train": [FILES[0]],
-        "transfer": [FILES[2]],
-    }
-
-
-def test_a_pattern_that_matches_nothing_is_named() -> None:
-    with pytest.raises(InputError, match=r"files.test = \['t.csv'\] matches nothing; there is tra"):
-        claims(FILES, patterns(test=["t.csv"]))
-    with pytest.raises(InputError, match="there is no text file"):
-        claims([], patterns())
 
 
 @settings(deadline=None)
@@ -49,12 +24,15 @@ def test_a_pattern_that_matches_nothing_is_named() -> None:
 def test_cleaning_leaves_every_text_once_in_its_first_split(rows: list) -> None:
     table = pd.DataFrame(rows, columns=["split", "text", "class"]).astype({"class": "Int64"})
     table.loc[table["split"] == "transfer", "class"] = pd.NA
-    cleaned = clean(table.assign(label=""))
-    assert not cleaned["key"].duplicated().any()
-    assert all(text == " ".join(text.split()) != "" for text in cleaned["text"])
+    cleaned, dropped = clean(table)
+    assert len(cleaned) + sum(dropped.values()) == len(table)
     keys = table["text"].str.split().str.join(" ").str.casefold()
-    for row in cleaned.itertuples():
-        readings = table[keys == row.key].groupby("split")["class"].nunique()
+    left = cleaned["text"].str.split().str.join(" ").str.casefold()
+    assert not left.duplicated().any()
+    assert dropped["empty"] == (keys == "").sum()
+    assert {*cleaned["text"]} <= {*table["text"]}  # as they were, white space included
+    for row, key in zip(cleaned.itertuples(), left, strict=True):
+        readings = table[keys == key].groupby("split")["class"].nunique()
         clear = [split for split in PRECEDENCE if readings.get(split, 2) <= 1]
         assert row.split == clear[0]
 
@@ -77,29 +55,43 @@ def data() -> DataConfig:
     return parse(composed("data=local", "data.source.path=x"), Settings).data
 
 
-@settings(deadline=None, max_examples=30)
-@given(rows=st.integers(40, 300), classes=st.integers(2, 4))
-def test_held_out_splits_have_their_share_of_every_class(
-    data: DataConfig, rows: int, classes: int
+@settings(deadline=None, max_examples=60)
+@given(sizes=st.lists(st.integers(3, 120), min_size=2, max_size=12))
+def test_held_out_splits_have_their_share_and_a_text_of_every_class(
+    data: DataConfig, sizes: list[int]
 ) -> None:
-    table = split(labelled(rows, classes), data, [f"class {i}" for i in range(classes)])
+    classes = [number for number, size in enumerate(sizes) for _ in range(size)]
+    table = labelled(sum(sizes)).assign(**{"class": classes})
+    try:
+        table = split(table, data, set())
+    except InputError as error:
+        assert "are too few for a" in str(error)  # noqa: PT017
+        assert sum(sizes) < 10 * len(sizes)
+        return
     assert table["text"].is_unique
     for name, share in (("test", data.test_share), ("validation", data.validation_share)):
         counts = table[table["split"] == name]["class"].value_counts()
-        assert counts.sum() == round(share * rows)
-        assert counts.max() - counts.min() <= 2
+        assert {*counts.index} == {*range(len(sizes))}
+        wanted = max(len(sizes), round(share * sum(sizes)))
+        assert wanted <= counts.sum() <= wanted + len(sizes)
+        for number, size in enumerate(sizes):
+            assert counts[number] <= max(2, share * size + 2)
 
 
-@pytest.mark.parametrize(
-    ("table", "message"),
-    [
-        (labelled(2), "2 labelled texts are too few for a test split of 15%"),
-        (labelled(20, 20), r"too few for a test split .* \(.*\); add texts or enlarge data.test_"),
-        (labelled(40, 2), "the train split has no text labelled third; add some"),
-    ],
-)
-def test_a_split_that_lacks_a_class_is_named(
-    data: DataConfig, table: pd.DataFrame, message: str
-) -> None:
-    with pytest.raises(InputError, match=message):
-        split(table, data, ["first", "second", "third"])
+def test_every_class_that_is_too_small_is_named_with_what_it_has(data: DataConfig) -> None:
+    table = labelled(60, 3).assign(**{"class": [0] * 40 + [1] * 18 + [2] * 2})
+    names = ["first", "second", "third", "fourth"]
+    assert small_classes(table, data, names, set()) == {
+        "third": "2 in train",
+        "fourth": "0 in train",
+    }
+    table.loc[[0, 1, 58, 59], "split"] = "test"
+    assert small_classes(table, data, names[:3], {"test"}) == {
+        "second": "18 in train, 0 in test",
+        "third": "0 in train, 2 in test",
+    }
+
+
+def test_two_texts_can_not_be_split(data: DataConfig) -> None:
+    with pytest.raises(InputError, match="2 labelled texts are too few for a test split of 15%"):
+        split(labelled(2), data, set())

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.core.launch.errors import InputError
+from stages.core.launch.inputs import Reading
 from stages.core.text.tables import is_table, read_table, strings
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
@@ -45,23 +46,28 @@ def written(rows: Rows, suffix: str) -> bytes:
 Read = Callable[..., Rows]
 
 
+def how(**given: Any) -> Reading:
+    fields = dict.fromkeys(("columns", "separator", "quote", "escape")) | {"encoding": "utf-8"}
+    return Reading(**fields | given)
+
+
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
     """Return what writes bytes to a file and reads them as rows of text and label."""
 
-    def rows(content: bytes, suffix: str, columns: list[str] | None = None) -> Rows:
+    def rows(content: bytes, suffix: str, **given: Any) -> Rows:
         file = tmp_path / f"a.{suffix}"
         file.write_bytes(content)
-        table = read_table(file, columns)
+        table = read_table(file, how(**given), {"text", "label"})
         both = [strings(table, name, "a", f"data.{name}") for name in ("text", "label")]
         return list(zip(*both, strict=True))
 
     return rows
 
 
-def refuses(read: Read, reason: str, content: bytes, suffix: str) -> None:
+def refuses(read: Read, reason: str, content: bytes, suffix: str, **given: Any) -> None:
     with pytest.raises(InputError, match=reason) as caught:
-        read(content, suffix)
+        read(content, suffix, **given)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
 
@@ -74,7 +80,7 @@ def refuses(read: Read, reason: str, content: bytes, suffix: str) -> None:
 def test_any_text_comes_back_as_it_was(text: str, suffix: str) -> None:
     file = Path(tempfile.gettempdir(), f"pytest-text.{suffix}")
     file.write_bytes(written([(text, "yes"), ("other", "no")], suffix))
-    assert strings(read_table(file, None), "text", "a", "data.text").tolist() == [text, "other"]
+    assert strings(read_table(file, how()), "text", "a", "data.text").tolist() == [text, "other"]
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -113,20 +119,39 @@ def test_suffixes_may_be_in_capitals_and_txt_is_a_tsv(read: Read, tmp_path: Path
 
 def test_a_tsv_has_no_quotes_and_its_columns_may_be_given(read: Read) -> None:
     content = b'1\tsay "no\n2\tmore" of it\n'
-    assert read(content, "txt", ["label", "text"]) == [('say "no', "1"), ('more" of it', "2")]
+    assert read(content, "txt", columns=["label", "text"]) == [
+        ('say "no', "1"),
+        ('more" of it', "2"),
+    ]
 
 
-NUL = "holds NUL bytes, as UTF-16 does; convert it to UTF-8"
-NO_UTF8 = "is not in UTF-8 .*; convert it"
+NO_UTF8 = "is not in utf-8 .*; it (seems to be in .*: set data.encoding=|is no text at all)"
 NO_OBJECT = "can't be read as .jsonl .row 1 is no object"
 EMPTY = "holds no rows; remove it or fill it"
 
 
 @pytest.mark.parametrize("suffix", LINES)
-@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-16-le", "utf-32"])
-def test_other_encodings_are_refused(read: Read, encoding: str, suffix: str) -> None:
+@pytest.mark.parametrize(
+    ("encoding", "named"),
+    [
+        ("latin-1", "cp1252"),
+        ("cp1252", "cp1252"),
+        ("utf-16", "utf-16"),
+        ("utf-16-le", "utf-16-le"),
+        ("utf-32", "utf-32"),
+    ],
+)
+def test_another_encoding_is_named_with_its_setting_which_reads_it(
+    read: Read, encoding: str, named: str, suffix: str
+) -> None:
     content = written(ROWS, suffix).decode().encode(encoding)
-    refuses(read, f"{NUL}|{NO_UTF8}" if "utf" in encoding else NO_UTF8, content, suffix)
+    refuses(
+        read,
+        f"in utf-8 .*; it seems to be in {named}: set data.encoding={named}, or",
+        content,
+        suffix,
+    )
+    assert read(content, suffix, encoding=named) == ROWS
 
 
 CSV, TSV, JSONL, PARQUET = (written(ROWS, suffix) for suffix in FORMATS)
@@ -154,9 +179,9 @@ BAD: list[tuple[str, bytes, str]] = [
     ("csv", CSV.replace(b",label", b", label"), "has not one column 'label'"),
     ("csv", b"text,text,label\na,b,c\n", "one column 'text', but text, text"),
     ("csv", CSV.split(b"\n", 1)[1], "has not one column 'text', but café, yes"),
-    ("csv", b"\x1f\x8b\x08\x00" + b"\x01" * 20, NUL),
+    ("csv", b"\x1f\x8b\x08\x00" + b"\x01" * 20, NO_UTF8),
     ("csv", b"PK\x03\x04\xff\xfe", NO_UTF8),
-    ("csv", PARQUET, f"{NUL}|{NO_UTF8}"),
+    ("csv", PARQUET, NO_UTF8),
     ("jsonl", PARQUET, f"{NO_UTF8}|can't be read"),
     ("jsonl", CSV, "can't be read as .jsonl"),
     ("parquet", CSV, "can't be read as .parquet"),
@@ -233,7 +258,7 @@ def test_a_parquet_file_that_unpacks_to_too_much_is_refused(
 ) -> None:
     bomb = pd.DataFrame({"text": ["x" * 100_000] * 2_000}).to_parquet()
     assert len(bomb) < 100_000
-    monkeypatch.setattr("stages.core.text.tables.MAX_PARQUET_BYTES", 2**25)
+    monkeypatch.setattr("stages.core.text.tables.MAX_BYTES", 2**25)
     pool, usual = pa.proxy_memory_pool(pa.system_memory_pool()), pa.default_memory_pool()
     pa.set_memory_pool(pool)
     try:

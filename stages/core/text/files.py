@@ -1,0 +1,111 @@
+"""Which files hold texts, and to which split each belongs."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePath
+
+from stages.core.launch.errors import InputError
+from stages.core.launch.inputs import DataConfig, Files
+from stages.core.text.tables import header_of, is_table, suffix_of
+
+# A text that stands in two splits stays in the first of these.
+PRECEDENCE = ("test", "validation", "train", "transfer")
+# The words in a file's or directory's name that claim it, those of the datasets library and a few.
+WORDS = {
+    "test": {"test", "testing", "eval", "evaluation"},
+    "validation": {"validation", "valid", "val", "dev"},
+    "train": {"train", "training"},
+    "transfer": {"transfer", "unlabelled", "unlabeled", "unsupervised", "unsup"},
+}
+HIDDEN = (".", "__MACOSX", "~$")
+
+
+def text_files(root: Path) -> tuple[list[Path], list[Path]]:
+    """Return the tables under a directory and what is left out, both relative to it and sorted.
+
+    Hidden files and directories, such as a notebook's checkpoints, are left out.
+    """
+    files = sorted(path.relative_to(root) for path in root.rglob("*") if not path.is_dir())
+    tables = [
+        file
+        for file in files
+        if not any(part.startswith(HIDDEN) for part in file.parts) and is_table(root / file)
+    ]
+    return tables, sorted({*files} - {*tables})
+
+
+def listed(files: Iterable[PurePath], most: int = 5) -> str:
+    """Return the names of a few files, and how many more there are."""
+    names = [str(file) for file in files]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def named_split(file: PurePath) -> str | None:
+    """Return the split that a relative path names: in its last part that names one.
+
+    Raises:
+        InputError: a part names two.
+    """
+    for part in reversed(file.parts):
+        words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", part)}
+        found = [split for split, names in WORDS.items() if words & names]
+        if len(found) > 1:
+            raise InputError(
+                f"{file} is named after two splits, {' and '.join(found)}; set data.files.train "
+                "and data.files.test to the names of their files, or [] for none"
+            )
+        if found:
+            return found[0]
+    return None
+
+
+def claims(files: list[Path], patterns: Files) -> dict[str, list[Path]]:
+    """Return the files of each split: what its patterns claim, or else what is named after it.
+
+    Patterns claim first, those of train last. A file that is named after a split with patterns,
+    none of which claims it, is left out. What is named after none is train's, unless that has
+    patterns, and so is a single file, whatever its name.
+
+    Raises:
+        InputError: patterns match nothing, or nothing is left to train on.
+    """
+    found: dict[str, list[Path]] = {name: [] for name in PRECEDENCE}
+    left = list(files)
+    for name in ("test", "validation", "transfer", "train"):
+        wanted = getattr(patterns, name)
+        found[name] = [file for file in left if any(map(file.match, wanted or ()))]
+        left = [file for file in left if file not in found[name]]
+        if wanted and not found[name]:
+            present = listed(files) or "no text file"
+            raise InputError(f"data.files.{name} = {wanted} matches nothing; there is {present}")
+    for file in left:
+        split = (named_split(file) if len(files) > 1 else None) or "train"
+        if getattr(patterns, split) is None:
+            found[split].append(file)
+    if not found["train"]:
+        raise InputError(
+            f"no file is left to train on: {listed(files) or 'there is none'}; set data.files.train"
+        )
+    return found
+
+
+def is_text_a_file(files: list[Path], root: Path, data: DataConfig) -> bool:
+    """Return whether each file is one text and its directory's name the label, as in aclImdb.
+
+    So it is if there are txt files alone, in two or more directories below the splits' own, and the
+    first of them doesn't begin with a header.
+    """
+    labels = {label_of(file) for file in files} - {""}
+    return (
+        len(labels) > 1
+        and all(suffix_of(file) == ".txt" for file in files)
+        and data.columns is None
+        and data.text not in header_of(root / files[0], data)
+    )
+
+
+def label_of(file: Path) -> str:
+    """Return the name of the directory that a text is in, "" if that is the root or a split."""
+    directory = file.parent.name
+    return "" if named_split(PurePath(directory)) else directory

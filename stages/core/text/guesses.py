@@ -1,0 +1,44 @@
+"""What a file that does not fit its settings seems to be."""
+
+import gzip
+from pathlib import Path
+
+from charset_normalizer import from_bytes
+
+from stages.core.launch.inputs import Reading
+
+SAMPLE = 2**16  # bytes
+SEPARATORS = ",;\t|"
+# Those that people meet; among more, short texts are taken for rare ones.
+ENCODINGS = [
+    *("utf_8", "utf_16", "utf_16_le", "utf_16_be", "cp1252", "cp1251", "cp932", "gb18030"),
+    *("euc_kr", "big5", "utf_32"),
+]
+FEW = 0.1  # share of bytes beyond ASCII, below which a text is in a Western language
+
+
+def guess_encoding(path: Path) -> str:
+    """Return what to do about a file that is not in the encoding that the settings say."""
+    sample = _sample(path)
+    found = from_bytes(sample, cp_isolation=ENCODINGS).best()
+    if sample.startswith((b"PK\x03\x04", b"\x1f\x8b", b"PAR1")) or found is None:
+        return "it is no text at all: a spreadsheet, an archive or a damaged file"
+    name = found.encoding.replace("_", "-")
+    if sum(byte > 127 for byte in sample) < FEW * len(sample) and not name.startswith("utf"):
+        name = "cp1252"
+    return f"it seems to be in {name}: set data.encoding={name}, or convert it"
+
+
+def guess_separator(path: Path, how: Reading, wanted: set[str]) -> str:
+    """Return which separator would give the `wanted` columns, and how to set it; "" if none."""
+    lines = _sample(path).decode(how.encoding, errors="replace").lstrip("\ufeff").splitlines()
+    for separator in SEPARATORS.replace(how.separator or "", ""):
+        names = {name.strip('" ') for name in (lines or [""])[0].split(separator)}
+        if len(names) > 1 and wanted <= names:
+            return f" or, as the fields seem to be separated so, data.separator={separator!r}"
+    return ""
+
+
+def _sample(path: Path) -> bytes:
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        return file.read(SAMPLE)

@@ -1,0 +1,89 @@
+"""All texts of a directory as one table."""
+
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from stages.core.launch.errors import InputError
+from stages.core.launch.inputs import DataConfig
+from stages.core.text.files import claims, is_text_a_file, label_of, listed, named_split, text_files
+from stages.core.text.guesses import guess_separator
+from stages.core.text.tables import header_of, opened, read_table, strings, suffix_of
+
+NO_LABEL = {"", "-1"}  # the second is that of GLUE's test splits
+
+
+def read_corpus(
+    root: Path, data: DataConfig
+) -> tuple[pd.DataFrame, dict[str, list[Path]], list[str]]:
+    """Return the texts under a directory, the files of each split, and what was left out.
+
+    Columns: text, label (strings, "" where unknown), split.
+
+    Raises:
+        InputError: a file can't be read, or one with labels has none.
+    """
+    files, _ = text_files(root)
+    one_each = is_text_a_file(files, root, data)
+    if one_each:
+        chosen = [file for file in files if label_of(file) or named_split(file) == "transfer"]
+    else:
+        chosen = [file for file in files if not _is_prose(file, root, data)] or files
+    found = claims(chosen, data.files)
+    claimed = {file: name for name, each in found.items() for file in each}
+    if one_each:
+        table = _read_texts(root, claimed, data.encoding)
+    else:
+        tables = [_read_file(root / file, name, data) for file, name in claimed.items()]
+        table = pd.concat(tables, ignore_index=True)
+    left = [file for file in files if file not in claimed]
+    notes = [f"left out {len(left)} files: {listed(left)}"] if left else []
+    if one_each:
+        notes.append(f"each of {len(claimed)} files is one text, its directory's name the label")
+    return table, found, notes
+
+
+def _is_prose(file: Path, root: Path, data: DataConfig) -> bool:
+    # Such as README.txt, beside the tables.
+    patterns = [each for split in vars(data.files).values() for each in split or ()]
+    return (
+        suffix_of(file) == ".txt"
+        and data.columns is None
+        and not any(map(file.match, patterns))
+        and data.text not in header_of(root / file, data)
+    )
+
+
+def _read_texts(root: Path, claimed: dict[Path, str], encoding: str) -> pd.DataFrame:
+    rows = []
+    for file, split in tqdm(claimed.items(), desc="texts", unit="file", disable=None):
+        try:
+            with opened(root / file, encoding) as lines:
+                rows.append((lines.read().strip("\r\n"), label_of(file), split))
+        except UnicodeError as error:
+            raise InputError(
+                f"{file} is not in {encoding} ({error}); set data.encoding, or convert it"
+            ) from error
+    return pd.DataFrame(rows, columns=["text", "label", "split"], dtype=object)
+
+
+def _read_file(path: Path, split: str, data: DataConfig) -> pd.DataFrame:
+    table = read_table(path, data, {data.text, data.label})
+    hint = guess_separator(path, data, {data.text})
+    texts = strings(table, data.text, path.name, "data.text", hint)
+    known = texts[texts.str.strip() != ""]
+    if len(known) and pd.to_numeric(known, errors="coerce").notna().all():
+        raise InputError(
+            f"column {data.text!r} of {path.name} holds numbers, not texts; set data.text"
+        )
+    labels = pd.Series("", index=texts.index, dtype=object)
+    if data.label in table or split == "train":
+        labels = strings(table, data.label, path.name, "data.label").str.strip()
+    if split != "transfer" and {*labels} <= NO_LABEL:
+        raise InputError(
+            f"{path.name}, of the {split} split, has no labels (its column {data.label!r} is "
+            f"missing, empty or -1 throughout); set data.files.{split}=[] and "
+            f"data.files.transfer=[{path.name}] to use its texts without labels, or data.label"
+        )
+    return pd.DataFrame({"text": texts, "label": labels, "split": split})

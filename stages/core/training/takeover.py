@@ -1,0 +1,148 @@
+"""Taking over a classifier that is fine-tuned already: its accuracy, and which class is which."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset
+from sklearn.metrics import confusion_matrix
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    DataCollatorWithPadding,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainingArguments,
+)
+
+from stages.core.launch.errors import InputError
+from stages.core.launch.paths import CHECKPOINTS, ENCODER
+from stages.core.task.decoding import predicted
+
+SHOWN = 12  # classes
+
+
+def labelled_as(names: list[str]) -> dict[str, Any]:
+    """Return what a model's config says of its classes."""
+    return {
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: number for number, name in enumerate(names)},
+        "problem_type": "single_label_classification",
+    }
+
+
+def take_over(
+    names: list[str], validation: Dataset, tokenizer: PreTrainedTokenizerBase
+) -> tuple[PreTrainedModel, str]:
+    """Return the encoder as a fine-tuned classifier, its classes in the corpus's order, and a note.
+
+    Its classes are matched by their names or, if these are LABEL_0 and so on, by its answers on the
+    validation split.
+
+    Raises:
+        InputError: it is no classifier, has other labels, or answers differently from its labels.
+    """
+    model = fine_tuned(len(names))
+    theirs = [str(model.config.id2label[number]) for number in range(model.config.num_labels)]
+    answers = predictions(model, validation, tokenizer)
+    counts = confusion_matrix(validation["label"][:], answers, labels=range(len(names)))
+    shown = pd.DataFrame(counts, index=names, columns=theirs).iloc[:SHOWN, :SHOWN]
+    print(f"validation texts by label (row) and the classifier's answer:\n{shown.to_string()}")
+    order = matched(names, theirs, counts)
+    # The row of each class of the corpus in its head.
+    for parameter in head(model).parameters():
+        parameter.data = parameter.data[order]
+    for key, value in labelled_as(names).items():
+        setattr(model.config, key, value)
+    accuracy = counts[range(len(names)), order].sum() / counts.sum()
+    pairs = ", ".join(f"{theirs[place]} = {name}" for name, place in zip(names, order, strict=True))
+    return (
+        model,
+        f"is the encoder, fine-tuned already, validation accuracy {accuracy:.4f} ({pairs})",
+    )
+
+
+def fine_tuned(count: int) -> PreTrainedModel:
+    """Return the encoder as the classifier of `count` classes that it is, or InputError."""
+    config = AutoConfig.from_pretrained(ENCODER)
+    remedy = "set finetune.epochs to 1 or more"
+    if not any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
+        raise InputError(
+            f"finetune.epochs = 0 keeps a fine-tuned classifier, but {ENCODER} has no "
+            f"classification head; {remedy}"
+        )
+    if config.problem_type not in (None, "single_label_classification"):
+        raise InputError(
+            f"finetune.epochs = 0 keeps a fine-tuned classifier, but this one's config.json has "
+            f"problem_type = {config.problem_type}: it is none of single labels; {remedy}"
+        )
+    if config.num_labels != count:
+        raise InputError(
+            f"the fine-tuned classifier has {config.num_labels} labels, "
+            f"{[*config.id2label.values()]}, the corpus {count}; correct data.label, or {remedy}"
+        )
+    model, found = AutoModelForSequenceClassification.from_pretrained(
+        ENCODER, output_loading_info=True
+    )
+    if found["missing_keys"]:
+        raise InputError(
+            f"finetune.epochs = 0 keeps a fine-tuned classifier, but {ENCODER} lacks "
+            f"{', '.join(sorted(found['missing_keys']))}; {remedy}"
+        )
+    return model.eval()
+
+
+def matched(names: list[str], theirs: list[str], counts: np.ndarray) -> list[int]:
+    """Return the classifier's class for each of the corpus, from their names or its answers.
+
+    `counts` are texts by label (row) and answer (column). Answers match if most texts of every
+    class get the same one, another for each class.
+
+    Raises:
+        InputError: the names are others, or the answers leave doubt.
+    """
+    answered = counts.argmax(axis=1).tolist()
+    clear = len({*answered}) == len(names) and (counts.max(axis=1) * 2 > counts.sum(axis=1)).all()
+    if theirs == [f"LABEL_{number}" for number in range(len(names))]:
+        if clear:
+            return answered
+        raise InputError(
+            f"which of {theirs} is which of {names} can't be told from the classifier's answers "
+            "(see above); name them in its config.json (id2label and label2id)"
+        )
+    folded = [name.casefold() for name in theirs]
+    if sorted(folded) != sorted(name.casefold() for name in names):
+        raise InputError(
+            f"the fine-tuned classifier's labels are {theirs}, the corpus's {names}; set "
+            "data.label_names to the classifier's, in the order of the corpus's numbers, or "
+            "correct the labels"
+        )
+    order = [folded.index(name.casefold()) for name in names]
+    if clear and order != answered:
+        raise InputError(
+            f"the classifier's config.json calls its labels {theirs}, but its answers (see above) "
+            f"are those of {[theirs[place] for place in answered]}; correct id2label and label2id"
+        )
+    return order
+
+
+def predictions(
+    model: PreTrainedModel,
+    texts: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+) -> np.ndarray:
+    """Return the classifier's class index for each tokenized text."""
+    arguments = TrainingArguments(
+        CHECKPOINTS, report_to="none", use_cpu=True, per_device_eval_batch_size=64
+    )
+    collate = DataCollatorWithPadding(tokenizer)
+    trainer = Trainer(model, arguments, collate)
+    return predicted(trainer.predict(texts.remove_columns("label")).predictions)
+
+
+def head(model: PreTrainedModel) -> torch.nn.Linear:
+    """Return the layer that gives the logits."""
+    layers = [each for each in model.modules() if isinstance(each, torch.nn.Linear)]
+    return next(each for each in reversed(layers) if each.out_features == model.config.num_labels)
