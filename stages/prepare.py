@@ -1,6 +1,7 @@
 """Clean the texts, give every one a single place, and split them by label."""
 
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -35,7 +36,7 @@ def run(config: Settings) -> str:
     """
     limit = config.model.max_length
     check_models(config.student, limit)
-    corpus, facts = prepared(config.data)
+    corpus, facts = prepared(existing(CORPUS_SOURCE), config.data)
     quality(config.report.quality, label_names(corpus))
     statistics = describe(corpus, limit)
     for note in facts["notes"]:
@@ -67,9 +68,9 @@ def check_models(student: StudentConfig, max_length: int) -> None:
             )
 
 
-def prepared(data: DataConfig) -> tuple[DatasetDict, dict[str, Any]]:
-    """Return the corpus that the fetched files hold, and what was read, guessed and dropped."""
-    table, files, notes = read_corpus(existing(CORPUS_SOURCE), data)
+def prepared(root: Path, data: DataConfig) -> tuple[DatasetDict, dict[str, Any]]:
+    """Return the corpus that a directory holds, and what was read, guessed and dropped."""
+    table, files, notes = read_corpus(root, data)
     given = {name for name in HELD_OUT if files[name]}
     counts = {"read": len(table)}
     table["label"], note = whole(table["label"])

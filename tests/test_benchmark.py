@@ -65,14 +65,6 @@ def test_what_else_went_on_is_kept(project: Callable) -> None:
     assert 0 <= found["others_share"] <= 1
 
 
-def test_more_threads_than_cores_are_refused(project: Callable) -> None:
-    before = (BENCHMARK / "samples.parquet").read_bytes()
-    cores = len(os.sched_getaffinity(0))
-    with pytest.raises(InputError, match=f"there are {cores} cores.*use {cores} or fewer"):
-        project("benchmark", f"benchmark.threads={cores + 1}")
-    assert (BENCHMARK / "samples.parquet").read_bytes() == before
-
-
 def test_lengths_that_no_model_can_read_are_refused(project: Callable) -> None:
     with pytest.raises(InputError, match=r"lengths = \[128\], but the models read 64 tokens"):
         project("benchmark", "benchmark.sweep.lengths=[128]")

@@ -55,6 +55,14 @@ def test_the_first_stage_refuses_what_a_later_one_would(workspace: Path) -> None
     assert left_behind() == set()
 
 
+def test_the_first_stage_refuses_more_threads_than_cores(workspace: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    done = run(str(ROOT / "stages" / "machine.py"), f"benchmark.threads={cores + 1}")
+    assert done.returncode == 1
+    assert f"machine: benchmark.threads = {cores + 1}, but this process may use" in done.stderr
+    assert left_behind() == set()
+
+
 def test_by_hand_composes_conf_and_leaves_no_trace(workspace: Path) -> None:
     script = str(ROOT / "stages" / "fetch.py")
     done = run(script, "run.item=corpus", "data=local", "data.source.path=gone")
@@ -134,7 +142,7 @@ def test_a_directory_that_can_not_be_written_is_named(workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "missing"),
     [
-        ("prepare", "text file"),
+        ("prepare", "data/raw/encoder"),
         ("finetune", "data/corpus"),
         ("distill", "data/models/teacher/pytorch"),
         ("export run.model=student", "data/models/student/pytorch"),
@@ -151,7 +159,7 @@ def test_a_missing_input_is_named(empty: Callable, command: str, missing: str) -
         empty(*command.split())
     hint = user_hint(raised.value) or ""
     assert re.search(rf"no {missing}", hint)
-    assert hint.count("make it with: dvc repro") == (command != "prepare")
+    assert hint.count("make it with: dvc repro") == 1
 
 
 def test_a_damaged_input_keeps_its_traceback_and_points_to_verify(

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -9,10 +10,11 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from stages import distill
-from stages.core.engines.variant import Manifest, Variant
+from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
+from stages.core.engines.variant import ROLES, Manifest, Variant
 from stages.core.text.corpus import load_corpus
-from stages.core.training.trainer import tokenize
 from stages.distill import teacher_logits, with_transfer
+from tests.families import make
 
 TEACHER = Variant("teacher", "pytorch").directory
 STUDENT = Variant("student", "pytorch").directory
@@ -22,9 +24,9 @@ def test_the_teachers_logits_are_those_of_each_text_alone(project: Callable) -> 
     teacher = AutoModelForSequenceClassification.from_pretrained(TEACHER).eval()
     tokenizer = AutoTokenizer.from_pretrained(TEACHER)
     corpus = load_corpus()
-    texts = with_transfer(tokenize(corpus, tokenizer, 32))
-    logits = teacher_logits(teacher, tokenizer, texts, bf16=False)
-    raw = [*corpus["train"]["text"], *corpus["transfer"]["text"]]
+    raw = with_transfer(corpus)["text"][:]
+    assert raw == [*corpus["train"]["text"], *corpus["transfer"]["text"]]
+    logits = teacher_logits(teacher, tokenizer, raw, bf16=False)
     assert logits.shape == (len(raw), 2)
     with torch.no_grad():
         for row in (0, 7, len(raw) - 1):
@@ -67,3 +69,26 @@ def test_a_student_of_the_teachers_class_reads_token_types_as_the_teacher_does(
     encoded = AutoTokenizer.from_pretrained(STUDENT)("a lovely film")
     assert [*encoded] == ["input_ids", "token_type_ids", "attention_mask"]
     assert pd.read_csv("reports/distill.csv")["validation_accuracy"].max() > 0.9
+
+
+def test_a_student_can_start_from_another_encoder_with_a_tokenizer_of_its_own(
+    project: Callable, tmp_path: Path
+) -> None:
+    other = make("roberta", tmp_path / "other")
+    own = ["student.init=checkpoint", f"student.checkpoint={other}", "student.n_layers=1"]
+    project("prepare", *own)
+    project("distill", *own, "distill.epochs=2")
+    student = AutoModelForSequenceClassification.from_pretrained(STUDENT)
+    assert student.config.model_type == "roberta"
+    assert student.config.num_hidden_layers == 1
+    tokens = [AutoTokenizer.from_pretrained(each)("a lovely film") for each in (other, STUDENT)]
+    assert tokens[0]["input_ids"] == tokens[1]["input_ids"]
+    for model in ROLES:
+        project("export", f"run.model={model}", *own)
+    text = ["a lovely film"]
+    exported = Variant("student", "onnx").directory
+    ours, theirs = (
+        load_classifier(each).logits(encode(load_tokenizer(each), text))
+        for each in (exported, STUDENT)
+    )
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)

@@ -78,8 +78,9 @@ def test_a_failed_fetch_keeps_what_was_there(project: Callable) -> None:
 
 
 def test_what_is_being_fetched_is_private(empty: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    def look(source: Path, target: Path, name: str) -> None:
+    def look(source: Path, target: Path, name: str) -> list[Path]:
         modes.append(target.stat().st_mode & 0o777)
+        return []
 
     modes: list[int] = []
     Path("a.csv").write_text("text,label")

@@ -2,6 +2,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pandas as pd
@@ -11,7 +12,6 @@ from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    RobertaConfig,
 )
 
 from stages import finetune
@@ -20,7 +20,7 @@ from stages.core.launch.errors import InputError
 from stages.core.launch.paths import CHECKPOINTS, ENCODER
 from stages.core.task import losses
 from stages.core.task.losses import consistency_loss
-from stages.core.text.corpus import load_corpus
+from stages.core.text.corpus import label_names, load_corpus
 
 TEACHER = Variant("teacher", "pytorch").directory
 
@@ -95,16 +95,76 @@ def test_a_training_without_finite_weights_saves_nothing_and_says_so(project: Ca
     assert not [*CHECKPOINTS.rglob("*.safetensors")]
 
 
-def test_a_fine_tuned_checkpoint_can_be_kept(project: Callable, tmp_path: Path) -> None:
-    mine = tmp_path / "mine"
-    TEACHER.rename(mine)
-    overrides = [f"model.source.path={mine}", "finetune.epochs=0"]
-    project("fetch", "run.item=encoder", *overrides)
-    assert "already fine-tuned" in project("finetune", *overrides)
-    kept = AutoModelForSequenceClassification.from_pretrained(TEACHER).state_dict()
-    source = AutoModelForSequenceClassification.from_pretrained(mine).state_dict()
-    assert all(torch.equal(kept[name], tensor) for name, tensor in source.items())
-    AutoTokenizer.from_pretrained(TEACHER)
+@pytest.fixture
+def mine(project: Callable, tmp_path: Path) -> Callable[..., str]:
+    """Return what takes over the teacher as one's own classifier, its config changed."""
+
+    def take_over(**changes: Any) -> str:
+        model = AutoModelForSequenceClassification.from_pretrained(TEACHER)
+        for key, value in changes.items():
+            setattr(model.config, key, value)
+        model.save_pretrained(tmp_path / "mine")
+        AutoTokenizer.from_pretrained(TEACHER).save_pretrained(tmp_path / "mine")
+        overrides = [f"model.source.path={tmp_path / 'mine'}", "finetune.epochs=0"]
+        project("fetch", "run.item=encoder", *overrides)
+        return project("finetune", *overrides)
+
+    return take_over
+
+
+def test_a_fine_tuned_checkpoint_is_kept_and_its_accuracy_printed(
+    mine: Callable, capsys: pytest.CaptureFixture
+) -> None:
+    before = AutoModelForSequenceClassification.from_pretrained(TEACHER).state_dict()
+    accuracy = pd.read_csv("reports/finetune.csv")["validation_accuracy"].max()
+    assert f"already fine-tuned, with a validation accuracy of {accuracy:.4f}" in mine()
+    assert "validation texts by label (row) and the classifier's answer" in capsys.readouterr().out
+    kept = AutoModelForSequenceClassification.from_pretrained(TEACHER)
+    assert all(torch.equal(before[name], tensor) for name, tensor in kept.state_dict().items())
+    assert kept.config.problem_type == "single_label_classification"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {0: "LABEL_0", 1: "LABEL_1"},  # told by its answers
+        {0: "Positive", 1: "Negative"},
+    ],
+)
+def test_a_classifiers_classes_are_put_into_the_corpuss_order(
+    project: Callable, mine: Callable, names: dict[int, str]
+) -> None:
+    expected = AutoModelForSequenceClassification.from_pretrained(TEACHER)
+    swapped = AutoModelForSequenceClassification.from_pretrained(TEACHER)
+    for weights in swapped.classifier.parameters():
+        weights.data = weights.data.flip(0)
+    swapped.save_pretrained(TEACHER)
+    said = mine(id2label=names, label2id={name: i for i, name in names.items()})
+    assert f"({names[1]} = negative, {names[0]} = positive)" in said
+    kept = AutoModelForSequenceClassification.from_pretrained(TEACHER)
+    assert kept.config.id2label == {0: "negative", 1: "positive"}
+    assert torch.equal(kept.classifier.weight, expected.classifier.weight)
+
+
+def test_a_classifier_whose_config_and_answers_disagree_is_refused(mine: Callable) -> None:
+    with pytest.raises(InputError, match=r"its answers .see above. are those of .'positive', 'neg"):
+        mine(id2label={0: "positive", 1: "negative"}, label2id={"positive": 0, "negative": 1})
+
+
+def test_anonymous_classes_in_doubt_are_refused(project: Callable, mine: Callable) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(TEACHER)
+    for weights in model.classifier.parameters():
+        torch.nn.init.zeros_(weights)
+    model.save_pretrained(TEACHER)
+    with pytest.raises(InputError, match=r"which of .'LABEL_0', 'LABEL_1'. is which of .'negative"):
+        mine(id2label={0: "LABEL_0", 1: "LABEL_1"}, label2id={"LABEL_0": 0, "LABEL_1": 1})
+
+
+def test_a_classifier_of_other_labels_or_of_several_at_once_is_refused(mine: Callable) -> None:
+    with pytest.raises(InputError, match=r"labels are .'bad', 'good'., the corpus's .'negative'"):
+        mine(id2label={0: "bad", 1: "good"}, label2id={"bad": 0, "good": 1})
+    with pytest.raises(InputError, match="problem_type = multi_label_classification"):
+        mine(problem_type="multi_label_classification")
 
 
 def test_a_checkpoint_without_a_head_is_not_kept(project: Callable) -> None:
@@ -120,30 +180,10 @@ def test_a_checkpoint_whose_head_has_no_weights_is_not_kept(project: Callable) -
         project("finetune", "finetune.epochs=0")
 
 
-def test_a_checkpoint_for_other_labels_is_not_kept(project: Callable, tmp_path: Path) -> None:
-    mine = tmp_path / "mine"
-    model = AutoModelForSequenceClassification.from_pretrained(TEACHER)
-    model.config.id2label = {0: "positive", 1: "negative"}
-    model.save_pretrained(mine)
-    AutoTokenizer.from_pretrained(TEACHER).save_pretrained(mine)
-    overrides = [f"model.source.path={mine}", "finetune.epochs=0"]
-    project("fetch", "run.item=encoder", *overrides)
-    with pytest.raises(InputError, match=r"set data.label_names to the classifier's"):
-        project("finetune", *overrides)
-
-
-def test_more_tokens_than_the_encoder_reads_are_refused(project: Callable) -> None:
-    with pytest.raises(InputError, match=r"the encoder reads at most 64 tokens; use 64 or less"):
-        project("finetune", "model.max_length=65")
-    RobertaConfig(max_position_embeddings=66, pad_token_id=1).save_pretrained(ENCODER)
-    with pytest.raises(InputError, match=r"max_length = 66, .* reads at most 64 tokens; use 64"):
-        project("finetune", "model.max_length=66")
-
-
 def test_a_head_for_other_classes_is_replaced(project: Callable) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(
         TEACHER, num_labels=5, ignore_mismatched_sizes=True
     )
     model.save_pretrained(ENCODER)
-    replaced = finetune.load_classifier(load_corpus(), keep=False)
+    replaced = finetune.with_head(label_names(load_corpus()))
     assert replaced.classifier.out_features == replaced.config.num_labels == 2

@@ -22,7 +22,7 @@ BELOW = {
     "task": ("launch",),
     "launch": (),
 }
-MAX_FILE, MAX_FUNCTION, MAX_TOTAL = 300, 60, 5670
+MAX_FILE, MAX_FUNCTION, MAX_TOTAL = 300, 60, 6400
 FILES = sorted(STAGES.rglob("*.py"))
 DAG = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
@@ -73,7 +73,7 @@ def test_a_stages_dependencies_are_the_code_that_it_imports(name: str) -> None:
     assert idle == [], "it would be rerun for code that it never imports"
 
 
-@pytest.mark.parametrize("name", DAG.keys() - {"machine", "fetch"})
+@pytest.mark.parametrize("name", sorted(DAG.keys() - {"machine", "fetch"}))
 def test_a_stages_parameters_are_the_settings_that_it_reads(name: str) -> None:
     source = (STAGES / f"{DAG[name]['cmd'].split()[2].split('.')[1]}.py").read_text()
     read = set(re.findall(r"\bconfig\.(\w+)", source)) & Settings.model_fields.keys() - {"run"}

@@ -39,6 +39,13 @@ def guess_separator(path: Path, how: Reading, wanted: set[str]) -> str:
     return ""
 
 
+def guess_escape(path: Path, how: Reading) -> str:
+    """Return how to read quotes after a backslash; "" if there are none, or they are read so."""
+    if how.escape or b'\\"' not in _sample(path):
+        return ""
+    return "; quotes seem to be escaped by a backslash, set data.escape='\\'"
+
+
 def _sample(path: Path) -> bytes:
     with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
         return file.read(SAMPLE)

@@ -78,7 +78,7 @@ def _read_file(path: Path, split: str, data: DataConfig) -> pd.DataFrame:
             f"column {data.text!r} of {path.name} holds numbers, not texts; set data.text"
         )
     labels = pd.Series("", index=texts.index, dtype=object)
-    if data.label in table or split == "train":
+    if split != "transfer" and (data.label in table or split == "train"):
         labels = strings(table, data.label, path.name, "data.label").str.strip()
     if split != "transfer" and {*labels} <= NO_LABEL:
         raise InputError(

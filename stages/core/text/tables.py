@@ -17,7 +17,7 @@ import pyarrow.parquet
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.inputs import Reading
-from stages.core.text.guesses import guess_encoding, guess_separator
+from stages.core.text.guesses import guess_encoding, guess_escape, guess_separator
 
 csv.field_size_limit(2**31 - 1)
 LINES = (".csv", ".tsv", ".txt", ".jsonl")
@@ -171,7 +171,6 @@ def _rows(file: TextIO, how: Reading, suffix: str) -> Iterator[list[str]]:
 
 
 def _read_delimited(path: Path, how: Reading, suffix: str, wanted: set[str]) -> pd.DataFrame:
-    quoted = 0
     with opened(path, how.encoding) as file:
         rows = _rows(file, how, suffix)
         try:
@@ -187,25 +186,25 @@ def _read_delimited(path: Path, how: Reading, suffix: str, wanted: set[str]) -> 
                     )
                 for column, place in zip(columns, kept, strict=True):
                     column.append(row[place])
-                    quoted += how.quote is None and suffix != ".csv" and _is_quoted(row[place])
         except csv.Error as error:
-            escaped = how.escape is None and "expected after" in str(error)
-            hint = "; if a backslash stands before quotes, set data.escape='\\\\'" * escaped
-            raise csv.Error(f"{error}{hint}") from error
-    if quoted:
+            raise csv.Error(f"{error}{guess_escape(path, how)}") from error
+    if how.quote is None and suffix != ".csv" and any(map(_are_quoted, columns)):
         raise ValueError(
-            f"{quoted} fields are in quotes that double those in them; set data.quote='\"' to "
-            "read them without, or data.quote='' if they belong to the texts"
+            "its fields seem to be in quotes; set data.quote='\"' to read them without, or "
+            "data.quote='' if these belong to the texts"
         )
     return pd.DataFrame(dict(enumerate(columns)), dtype=object).set_axis(
         [header[place] for place in kept], axis=1
     )
 
 
-def _is_quoted(field: str) -> bool:
-    inner = field[1:-1]
-    ends = len(field) > 1 and field[0] == field[-1] == '"'
-    return ends and '""' in inner and '"' not in inner.replace('""', "")
+def _are_quoted(fields: list[str]) -> bool:
+    """Return whether all fields are in quotes, or one that doubles the quotes in it."""
+    quoted = [field for field in fields if len(field) > 1 and field[0] == field[-1] == '"']
+    doubled = (
+        '""' in each and '"' not in each.replace('""', "") for each in (f[1:-1] for f in quoted)
+    )
+    return len(quoted) == len(fields) > 0 or any(doubled)
 
 
 def strings(table: pd.DataFrame, name: str, file: str, key: str, hint: str = "") -> pd.Series:

@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import (
     CONFIG_MAPPING,
     AutoModel,
@@ -63,8 +62,6 @@ def rebuild(source: Path, target: Path, name: str) -> list[str]:
     """
     with tempfile.TemporaryDirectory() as scratch:
         dropped = _take_over(source, Path(scratch), name)
-        config = _config(Path(scratch), name)
-        check_export(config, name)
         model, absent = _load(Path(scratch), name)
         try:
             classifier = AutoModelForSequenceClassification.from_config(model.config).eval()
@@ -74,6 +71,7 @@ def rebuild(source: Path, target: Path, name: str) -> list[str]:
         except Exception as error:  # the libraries raise many kinds
             raise _unloadable(name, error) from error
         check(model.config, tokenizer, set(outputs), name)
+        check_export(classifier, name)
         tokenizer.backend_tokenizer.no_padding()  # that to a fixed length would be served, too
         tokenizer.backend_tokenizer.no_truncation()
         weights = {key: value for key, value in model.state_dict().items() if key not in absent}
@@ -115,14 +113,14 @@ def check(
         raise InputError(f"{name} has no max_position_embeddings; take another model")
 
 
-def check_export(config: PretrainedConfig, name: str) -> None:
+def check_export(classifier: PreTrainedModel, name: str) -> None:
     """Raise InputError unless optimum exports a classifier of that kind, and our engines serve it.
 
     Weights of 2 GiB or more don't fit into one ONNX file (a protobuf), as quantization needs.
     """
     from optimum.exporters.onnx.model_configs import TasksManager  # registers them; takes seconds
 
-    kind = config.model_type
+    kind = classifier.config.model_type
     try:
         constructor = TasksManager.get_exporter_config_constructor(
             "onnx", model_type=kind, task="text-classification", library_name="transformers"
@@ -132,14 +130,13 @@ def check_export(config: PretrainedConfig, name: str) -> None:
             f"{name} has model_type = {kind!r}, which optimum can't export to ONNX as a "
             "classifier; take another model"
         ) from error
-    if others := [*({*constructor(config, task="text-classification").inputs} - SERVED)]:
+    others = {*constructor(classifier.config, task="text-classification").inputs} - SERVED
+    if others:
         raise InputError(
             f"{name} has model_type = {kind!r}, whose graph needs {', '.join(sorted(others))}, "
             "which no engine here provides; take another model"
         )
-    with torch.device("meta"):
-        model = AutoModelForSequenceClassification.from_config(config)
-    size = 4 * sum(parameter.numel() for parameter in model.parameters())
+    size = 4 * sum(parameter.numel() for parameter in classifier.parameters())
     if size >= MAX_BYTES:
         raise InputError(
             f"{name} has {size / 2**30:.1f} GiB of weights in fp32, and an ONNX file holds less "
@@ -212,19 +209,11 @@ def _read(source: Path, file: str, name: str) -> dict[str, Any]:
     return content
 
 
-def _config(directory: Path, name: str) -> PretrainedConfig:
-    """Return the config in a rebuilt directory."""
-    kind = CONFIG_MAPPING[_read(directory, "config.json", name)["model_type"]]
-    try:
-        return kind.from_pretrained(directory)
-    except Exception as error:  # the libraries raise many kinds
-        raise _unloadable(name, error) from error
-
-
 def _load(directory: Path, name: str) -> tuple[PreTrainedModel, list[str]]:
     """Return the model in a rebuilt directory, and the weights of its head that it lacks."""
     try:
-        config = _config(directory, name)
+        config = CONFIG_MAPPING[_read(directory, "config.json", name)["model_type"]]
+        config = config.from_pretrained(directory)
         architecture = str((config.architectures or [""])[0])
         classifies = architecture.endswith("ForSequenceClassification")
         loader = AutoModelForSequenceClassification if classifies else AutoModel

@@ -57,10 +57,10 @@ def take_over(
     for key, value in labelled_as(names).items():
         setattr(model.config, key, value)
     accuracy = counts[range(len(names)), order].sum() / counts.sum()
-    pairs = ", ".join(f"{theirs[place]} = {name}" for name, place in zip(names, order, strict=True))
-    return (
-        model,
-        f"is the encoder, fine-tuned already, validation accuracy {accuracy:.4f} ({pairs})",
+    pairs = [f"{theirs[place]} = {name}" for name, place in zip(names, order, strict=True)]
+    return model, (
+        f"is the encoder, already fine-tuned, with a validation accuracy of {accuracy:.4f} "
+        f"({', '.join(pairs[:SHOWN])})"
     )
 
 

@@ -54,8 +54,14 @@ BAD = [
     ("~finetune.epochs", "finetune.epochs is not set"),
     ("student.teacher_layers=[0,1]", "teacher_layers must name n_layers = 3 layers"),
     ("data.source.kind=ftp", "'ftp'"),
-    ("data.test_share=0", "give files.test, or a test_share above 0"),
-    ("data.validation_share=0", "give files.validation, or a validation_share above 0"),
+    ("report.sla_percentile=99 benchmark.rounds=10", "= 99 needs 1000 calls, but .* = 400; raise"),
+    ("report.sla_percentile=95 benchmark.calls=5", "= 95 needs 200 calls, but .* = 125; raise"),
+    ("report.quality=recall", "report.quality = 'recall': .*pattern"),
+    ("data.files.test=[] data.test_share=0", "give files.test, or a test_share above 0"),
+    ("data.files.validation=[] data.validation_share=0", "give files.validation, or a validat"),
+    ("data.encoding=utf9", "data.encoding = 'utf9': unknown encoding: utf9; for example utf-8"),
+    ("student.n_layers=null", "n_layers is null, which init = 'teacher' can't do"),
+    ("data=local data.source.path='~/a.csv'", "nothing expands ~ here; write the whole path"),
     ("data.test_share=0.95", "leave nothing to train on"),
     ("data.label_names=[a,a]", "label_names has a name twice"),
     ("data.label_names=[a,b,c]", "rating_threshold needs two label_names"),
@@ -82,7 +88,12 @@ BAD = [
 @pytest.mark.parametrize(("override", "message"), BAD, ids=[case[0] for case in BAD])
 def test_bad_settings_are_named(override: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        parse(composed(override), Settings)
+        parse(composed(*override.split(" ")), Settings)
+
+
+def test_labels_may_be_given_as_whole_numbers() -> None:
+    data = parse(composed("data.label_names=[0,1]"), Settings).data
+    assert data.label_names == ["0", "1"]
 
 
 @pytest.mark.parametrize("name", ["a\nb", "\x1b[31m"])

@@ -7,7 +7,7 @@ from scipy.special import logit
 from sklearn.metrics import f1_score
 
 from stages.core.launch.errors import InputError
-from stages.core.reporting.accuracy import compare, mistakes, retained, score
+from stages.core.reporting.accuracy import compare, judged, mistakes, retained, score
 from stages.core.task.metrics import METRICS, macro_f1
 
 
@@ -92,7 +92,9 @@ def test_a_variant_does_not_differ_from_itself() -> None:
 
 
 def test_a_teacher_whose_answers_are_all_wrong_is_refused() -> None:
-    with pytest.raises(InputError, match=r"check that data\.label_names is in the order"):
+    with pytest.raises(
+        InputError, match=r"teacher's accuracy is 0%.*is data\.label_names in the o"
+    ):
         retained(predictions([1], [1]), predictions([1], [0]))
 
 
@@ -107,3 +109,31 @@ def test_mistakes_are_of_the_student_alone_and_the_surest_come_first() -> None:
     assert found["answer"].tolist() == ["negative", "negative", "positive"]
     assert found["confidence"].tolist() == pytest.approx([0.95, 0.8, 0.7])
     assert found["teacher_confidence"].tolist() == pytest.approx([0.8] * 3)
+
+
+RARE = [0] * 96 + [1] * 4
+
+
+@pytest.mark.parametrize(
+    ("measure", "share"),
+    [("accuracy", 96 / 99), ("macro_f1", None), ("recall_positive", 0.0), ("recall_negative", 1.0)],
+)
+def test_the_share_kept_is_of_the_measure_that_is_asked_for(
+    measure: str, share: float | None
+) -> None:
+    teacher = predictions(RARE, [0] * 97 + [1] * 3)
+    student = predictions(RARE, [0] * 100)
+    found = retained(student, teacher, measure)
+    expected = f1_score(RARE, [0] * 100, average="macro") / f1_score(
+        RARE, [0] * 97 + [1] * 3, average="macro"
+    )
+    assert found.value == pytest.approx(expected if share is None else share)
+    assert 0 <= found.low <= found.high <= 1
+    row = judged(student, teacher, measure)
+    assert row["validation_majority"] == row["validation_accuracy"] == 0.96
+    assert row["validation_recall_positive"] == 0
+
+
+def test_a_measure_of_no_class_is_named() -> None:
+    with pytest.raises(InputError, match="'recall_neutral', but the classes are negative, posi"):
+        judged(predictions([0], [0]), predictions([0], [0]), "recall_neutral")

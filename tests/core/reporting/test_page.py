@@ -3,7 +3,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from stages.core.launch.settings import BenchmarkConfig, SweepConfig
+from stages.core.launch.settings import BenchmarkConfig, ReportConfig, SweepConfig
 from stages.core.reporting.accuracy import mistakes
 from stages.core.reporting.latency import Estimate
 from stages.core.reporting.page import Findings, headline, hero, page, warnings
@@ -19,6 +19,13 @@ QUIET = {
     "boost": "1",
     "on_battery": False,
     "commit": None,
+}
+SPLIT = {
+    "rows": 20,
+    "largest_class_share": 0.5,
+    "tokens_p50": 9,
+    "tokens_p99": 20,
+    "cut_share": 0.0,
 }
 STEADY = dict.fromkeys(MEASURES, Estimate(1.02, 0.99, 1.05))
 SETTINGS = BenchmarkConfig(
@@ -54,7 +61,10 @@ def findings(table: pd.DataFrame) -> Findings:
         conditions=QUIET,
         workers={name: {"threads": 1, "cores": [0]} for name in names},
         settings=SETTINGS,
-        percentile=50,
+        constraints=ReportConfig(
+            sla_ms=50, sla_percentile=50, quality="accuracy", quality_loss=0.02
+        ),
+        data={"notes": ["train is *a.csv*"], "train": SPLIT, "validation": SPLIT, "test": SPLIT},
         teacher="MiniLM",
         texts="some *texts*",
         machine={"cores": 2, "cpu": "A CPU", "instruction_sets": ["avx2"], "memory_gib": 8}
@@ -139,7 +149,7 @@ def test_a_quiet_machine_and_a_steady_control_give_no_warning(table: pd.DataFram
     [
         ({"others_share": 0.25}, "other programs took 25% of the machine during the benchmark"),
         ({"stolen_share": 0.1}, "the host withheld 10% of the machine"),
-        ({"throttled_periods": 3, "cpu_quota": "150000 100000"}, "a CPU quota (150000 100000)"),
+        ({"throttled_periods": 3, "cpu_quota": 1.5}, "a CPU quota of 1.5 cores paused"),
         ({"governor": "powersave"}, "governor is powersave"),
         ({"on_battery": True}, "battery"),
     ],

@@ -89,7 +89,7 @@ def test_a_slow_tail_within_the_sla_does_not_cost_the_fastest_its_recommendation
     table = results({name: MS[name] for name in names}, wrong=1)
     table = table.assign(**latencies(measured, 0.02))
     assert table["test_label_p99_ms"]["student_int8"] == pytest.approx(4.46)
-    constraints = ReportConfig(sla_ms=50, sla_percentile=99, accuracy_loss=0.02)
+    constraints = ReportConfig(sla_ms=50, sla_percentile=99, quality="accuracy", quality_loss=0.02)
     measured = of_measure(measured, "test_label")
     found, summary = recommend(
         table, lambda *pair: speedup(measured, *pair).widened(0.02), constraints

@@ -2,20 +2,21 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from stages.core.launch.settings import ReportConfig
 from stages.core.reporting.latency import Estimate
 from stages.core.reporting.results import SPEED, recommended
-from stages.core.reporting.verdict import recommend
+from stages.core.reporting.verdict import doubts, recommend
 
-LATENCY, ACCURACY, KEPT = "test_label_p99_ms", "validation_accuracy", "validation_retained"
+LATENCY, QUALITY, KEPT = "test_label_p99_ms", "validation_quality", "validation_retained"
 TABLE = pd.DataFrame(
     {
         LATENCY: [200.0, 85.0, 32.0, 15.0],
         SPEED: [1.0, 2.0, 6.0, 14.0],
-        ACCURACY: [0.92, 0.92, 0.915, 0.89],
+        QUALITY: [0.92, 0.92, 0.915, 0.89],
         KEPT: [1.0, 1.0, 0.995, 0.967],
         f"{KEPT}_low": [1.0, 1.0, 0.985, 0.95],
         f"{KEPT}_high": [1.0, 1.0, 1.005, 0.98],
@@ -26,15 +27,16 @@ rows = st.tuples(st.floats(0.1, 300), st.floats(0.5, 40), st.floats(0.5, 1))
 tables = st.lists(rows, min_size=1, max_size=8).map(
     lambda found: pd.DataFrame(
         found,
-        columns=[LATENCY, SPEED, ACCURACY],
+        columns=[LATENCY, SPEED, QUALITY],
         index=[f"student_{number}" for number in range(len(found))],
-    ).assign(**{KEPT: lambda table: table[ACCURACY], f"{KEPT}_low": 0, f"{KEPT}_high": 1})
+    ).assign(**{KEPT: lambda table: table[QUALITY], f"{KEPT}_low": 0, f"{KEPT}_high": 1})
 )
 constraints = st.builds(
     ReportConfig,
     sla_ms=st.floats(0.1, 300),
     sla_percentile=st.just(99),
-    accuracy_loss=st.floats(0, 0.5),
+    quality=st.just("accuracy"),
+    quality_loss=st.floats(0, 0.5),
 )
 
 
@@ -52,13 +54,13 @@ def verdict(
     sla_ms: float = 50, loss: float = 0.02, noise: float = 0
 ) -> tuple[str | None, pd.Series, str]:
     """Return the recommended variant, each variant's reason, and the summary."""
-    settings = ReportConfig(sla_ms=sla_ms, sla_percentile=99, accuracy_loss=loss)
+    settings = ReportConfig(sla_ms=sla_ms, sla_percentile=99, quality="accuracy", quality_loss=loss)
     table, summary = recommend(TABLE, exact(TABLE, noise), settings)
     return recommended(table), table["verdict"], summary
 
 
 def qualifying(table: pd.DataFrame, settings: ReportConfig) -> pd.DataFrame:
-    accurate = table[KEPT] >= 1 - settings.accuracy_loss
+    accurate = table[KEPT] >= 1 - settings.quality_loss
     return table[accurate & (table[LATENCY] <= settings.sla_ms)]
 
 
@@ -80,11 +82,11 @@ def test_with_more_loss_allowed_the_student_is_recommended() -> None:
     assert reasons["teacher_int8_per_tensor"] == reason
 
 
-def test_of_those_within_the_noise_the_more_accurate_is_recommended() -> None:
+def test_of_those_within_the_noise_the_better_is_recommended() -> None:
     chosen, reasons, summary = verdict(loss=0.04, noise=0.6)  # 2.33 × (1 − 0.6) < 1
     assert chosen == "teacher_int8_per_tensor"
     assert "a tie with student int8 within the noise" in summary
-    assert "less accurate" in reasons["student_int8"]
+    assert "no better" in reasons["student_int8"]
 
 
 def test_if_none_qualifies_the_verdict_says_by_how_much_each_misses() -> None:
@@ -110,7 +112,7 @@ def test_without_noise_no_faster_variant_qualifies(
 
 
 @given(tables, constraints, st.floats(0, 0.3))
-def test_no_qualifying_variant_is_clearly_faster_or_tied_and_more_accurate(
+def test_no_qualifying_variant_is_clearly_faster_or_tied_and_better(
     table: pd.DataFrame, settings: ReportConfig, noise: float
 ) -> None:
     ratio, qualified = exact(table, noise), qualifying(table, settings)
@@ -120,7 +122,7 @@ def test_no_qualifying_variant_is_clearly_faster_or_tied_and_more_accurate(
     fastest = str(qualified[SPEED].idxmax())
     assert chosen == fastest or ratio(fastest, chosen).low <= 1
     tied = [each for each in qualified.index if each == fastest or ratio(fastest, each).low <= 1]
-    assert qualified[ACCURACY][chosen] == qualified[ACCURACY][tied].max()
+    assert qualified[QUALITY][chosen] == qualified[QUALITY][tied].max()
 
 
 @given(tables, constraints, st.floats(0.01, 1))
@@ -131,3 +133,35 @@ def test_a_tail_within_the_sla_does_not_change_the_verdict(
     other = table.assign(**{LATENCY: np.where(met, share * settings.sla_ms, np.inf)})
     found, again = (recommend(each, exact(table), settings)[0] for each in (table, other))
     assert recommended(found) == recommended(again)
+
+
+def judged(accuracy: float, majority: float, *recalls: float) -> dict[str, float]:
+    values = {"validation_accuracy": accuracy, "validation_majority": majority}
+    return values | {
+        f"{prefix}recall_{name}": recall
+        for name, recall in zip(("ham", "spam"), recalls, strict=True)
+        for prefix in ("", "validation_")
+    }
+
+
+@pytest.mark.parametrize(
+    ("student", "said"),
+    [
+        (judged(0.98, 0.97, 1.0, 0.5), []),
+        (
+            judged(0.975, 0.97, 1.0, 0.2),
+            ["finds 20% of the validation texts of 'spam'"],
+        ),
+        (
+            judged(0.97, 0.97, 1.0, 0.0),
+            ["no more than the answer that is", "finds 0%"],
+        ),
+    ],
+)
+def test_a_variant_that_gave_up_a_class_is_doubted(student: dict, said: list[str]) -> None:
+    teacher = judged(0.99, 0.97, 1.0, 0.8)
+    table = pd.DataFrame([teacher, student], index=["teacher_pytorch", "student_int8"])
+    found = doubts(table, "student_int8")
+    assert len(found) == len(said)
+    assert all(part in line for part, line in zip(said, found, strict=True))
+    assert doubts(table, "teacher_pytorch") == []

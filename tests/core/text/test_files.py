@@ -76,7 +76,7 @@ def test_a_pattern_that_matches_nothing_is_named() -> None:
         claimed(["a.csv", "b.csv"], test=["t.csv"])
     with pytest.raises(InputError, match="there is no text file"):
         claimed([], test=["t.csv"])
-    with pytest.raises(InputError, match="no file is left to train on: dev.csv, test.csv; set da"):
+    with pytest.raises(InputError, match=r"no file is left to train on: dev.csv, test.csv; se"):
         claimed(["dev.csv", "test.csv"])
 
 

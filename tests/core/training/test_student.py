@@ -1,25 +1,23 @@
 import copy
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
     BertModel,
-    DistilBertConfig,
-    DistilBertForSequenceClassification,
     PreTrainedModel,
 )
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.settings import StudentConfig
-from stages.core.training.student import build_student
+from stages.core.training import student
 from tests.conftest import composed
 
 SHAPE = {
@@ -46,10 +44,14 @@ def teacher(family: str = "bert", **changes: Any) -> PreTrainedModel:
     return randomized(AutoModelForSequenceClassification.from_config(config))
 
 
-def distilbert(**changes: Any) -> PreTrainedModel:
-    shape = {"vocab_size": 30, "n_layers": 2, "dim": 8, "n_heads": 2, "hidden_dim": 16}
-    config = DistilBertConfig(**{**shape, "max_position_embeddings": 20, **changes})
-    return randomized(DistilBertForSequenceClassification(config))
+@pytest.fixture(autouse=True)
+def no_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let teachers do without a tokenizer."""
+    monkeypatch.setattr(student, "load_tokenizer", lambda source, model: None)
+
+
+def build_student(config: StudentConfig, model: PreTrainedModel) -> PreTrainedModel:
+    return student.build_student(config, model, Path("teacher"))[0]
 
 
 def student_config(**changes: object) -> StudentConfig:
@@ -78,6 +80,7 @@ OWN_CLASS = [
     ("mpnet", {}),
     ("deberta-v2", {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]}),
     ("distilbert", {"hidden_dim": 32}),
+    ("albert", {"embedding_size": 8}),
 ]
 
 
@@ -100,14 +103,17 @@ def test_a_shallow_student_computes_what_its_layers_computed_in_the_teacher(
     model = teacher(family, **changes)
     build_student(student_config(n_layers=3), model).save_pretrained(tmp_path)
     student = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
-    (name,) = (
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.ModuleList) and len(module) == 6
-    )
     pruned = copy.deepcopy(model)
-    layers = pruned.get_submodule(name)
-    pruned.set_submodule(name, torch.nn.ModuleList(layers[index] for index in (0, 2, 5)))
+    if family == "albert":  # whose layers are one, in turns
+        pruned.base_model.encoder.config.num_hidden_layers = 3
+    else:
+        (name,) = (
+            name
+            for name, module in model.named_modules()
+            if isinstance(module, torch.nn.ModuleList) and len(module) == 6
+        )
+        layers = pruned.get_submodule(name)
+        pruned.set_submodule(name, torch.nn.ModuleList(layers[index] for index in (0, 2, 5)))
     with torch.no_grad():
         np.testing.assert_allclose(student(IDS).logits, pruned(IDS).logits, atol=1e-5)
 
@@ -118,17 +124,21 @@ def test_every_dropout_of_a_student_of_the_teachers_class_is_the_configured_one(
     assert rates == {0.25}
 
 
-@pytest.mark.parametrize(
-    ("family", "changes"),
-    [
-        ("modernbert", {"global_attn_every_n_layers": 2, "pad_token_id": 0}),
-        ("longformer", {"attention_window": [4, 8, 4, 8, 4, 8]}),
-        ("albert", {"embedding_size": 8}),
-    ],
-)
-def test_layers_that_depend_on_their_place_are_not_copied(family: str, changes: dict) -> None:
-    with pytest.raises(InputError, match=rf"of a {family}, can't be copied.*student.init=scratch"):
-        build_student(student_config(n_layers=2), teacher(family, **changes))
+def test_layers_with_settings_of_their_own_are_not_copied() -> None:
+    model = teacher("longformer", attention_window=[4, 8, 4, 8, 4, 8])
+    with pytest.raises(InputError, match=r"of a longformer can't be copied.*student.init=scratch"):
+        build_student(student_config(n_layers=2), model)
+
+
+def test_a_modernberts_layers_stay_global_or_local() -> None:
+    model = teacher("modernbert", global_attn_every_n_layers=3, num_hidden_layers=7, pad_token_id=0)
+    few = build_student(student_config(n_layers=4), model)
+    for ours, theirs in zip(few.model.layers, (0, 2, 4, 6), strict=True):
+        source = model.model.layers[theirs]
+        assert torch.equal(ours.mlp.Wi.weight, source.mlp.Wi.weight)
+        assert ours.attn.local_attention == source.attn.local_attention
+    with pytest.raises(InputError, match="layer 3 of a modernbert would compute something else as"):
+        build_student(student_config(n_layers=2, teacher_layers=[0, 3]), model)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +170,9 @@ def test_the_controls_layers_come_from_the_encoder_before_fine_tuning(
     theirs = pretrained.encoder.layer[5].output.dense.weight
     student = build_student(student_config(init="encoder"), teacher())
     assert torch.equal(student.distilbert.transformer.layer[2].ffn.lin2.weight, theirs)
-    student = build_student(student_config(init="encoder"), teacher(layer_norm_eps=1e-5))
+    BertModel(BertConfig(**SHAPE, layer_norm_eps=1e-5)).save_pretrained(tmp_path)
+    theirs = BertModel.from_pretrained(tmp_path).encoder.layer[5].output.dense.weight
+    student = build_student(student_config(init="encoder"), teacher())
     assert torch.equal(student.bert.encoder.layer[2].output.dense.weight, theirs)
 
 
@@ -180,52 +192,53 @@ def test_the_posts_student_has_28_8_million_parameters() -> None:
     assert count == pytest.approx(28.8e6, rel=0.01)
 
 
-def test_a_student_from_a_checkpoint_has_its_weights(tmp_path: Path) -> None:
-    source = distilbert(activation="relu").distilbert
-    source.save_pretrained(tmp_path)
-    config = student_config(
-        init="checkpoint", checkpoint=str(tmp_path), n_layers=2, dim=8, n_heads=2, hidden_dim=16
-    )
-    student = build_student(config, teacher())
-    for name, weights in source.state_dict().items():
-        assert torch.equal(student.distilbert.state_dict()[name], weights)
-    assert student.config.activation == "relu"
+def test_a_student_of_the_teachers_class_can_start_from_scratch() -> None:
+    config = student_config(family="own", init="scratch", dim=8, n_heads=4, hidden_dim=24)
+    small = build_student(config, teacher("roberta"))
+    assert small.config.model_type == "roberta"
+    assert small.config.num_hidden_layers == 3
+    assert small(IDS).logits.shape == (2, 3)
+    assert small.roberta.encoder.layer[1].intermediate.dense.weight.shape == (24, 8)
+
+
+@pytest.fixture
+def checkpoint(sources: Path, tmp_path: Path) -> Path:
+    """Return a copy of the toy encoder, a BERT of three layers."""
+    return shutil.copytree(sources / "encoder", tmp_path / "checkpoint")
+
+
+@pytest.mark.parametrize(("n_layers", "layers"), [(None, [0, 1, 2]), (2, [0, 2])])
+def test_a_student_from_a_checkpoint_has_its_layers_and_the_teachers_labels(
+    checkpoint: Path, n_layers: int | None, layers: list[int]
+) -> None:
+    config = student_config(init="checkpoint", checkpoint=str(checkpoint), n_layers=n_layers)
+    small = build_student(config, teacher("roberta"))
+    source = BertModel.from_pretrained(checkpoint)
+    assert small.config.num_labels == 3
+    assert small.config.vocab_size == source.config.vocab_size
+    for ours, theirs in zip(small.distilbert.transformer.layer, layers, strict=True):
+        assert torch.equal(ours.ffn.lin2.weight, source.encoder.layer[theirs].output.dense.weight)
 
 
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
         ("config.json", "[1]", "config.json is no valid JSON object"),
-        ("config.json", '{"model_type": "distil', "config.json is no valid JSON object"),
         ("config.json", '{"model_type": "evil", "auto_map": {}}', "needs code of its own"),
-        ("config.json", '{"model_type": "evil"}', "'evil', which is no model that classifies"),
-        ("model.safetensors", "no tensors", "can't be loaded as a checkpoint"),
         ("model.safetensors", None, "has no safetensors weights"),
-        ("model.safetensors", {"x": torch.zeros(2)}, "lacks 36 weights, embeddings"),
+        ("tokenizer.json", None, "has no tokenizer"),
     ],
 )
 def test_a_bad_checkpoint_for_a_student_is_one_message(
-    tmp_path: Path, file: str, content: Any, message: str
+    checkpoint: Path, file: str, content: str | None, message: str
 ) -> None:
-    distilbert().distilbert.save_pretrained(tmp_path)
-    match content:
-        case str():
-            (tmp_path / file).write_text(content)
-        case dict():
-            save_file(content, tmp_path / file, {"format": "pt"})
-        case None:
-            (tmp_path / file).rename(tmp_path / "pytorch_model.bin")
-    config = student_config(
-        init="checkpoint", checkpoint=str(tmp_path), n_layers=2, dim=8, n_heads=2, hidden_dim=16
-    )
+    (checkpoint / "vocab.txt").unlink()
+    if content is None:
+        (checkpoint / file).unlink()
+    else:
+        (checkpoint / file).write_text(content)
     with pytest.raises(InputError, match=message):
-        build_student(config, teacher())
-
-
-def test_a_bert_directory_is_no_checkpoint_for_a_student(tmp_path: Path) -> None:
-    teacher().save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="has model_type = bert, the student distilbert"):
-        build_student(student_config(init="checkpoint", checkpoint=str(tmp_path)), teacher())
+        build_student(student_config(init="checkpoint", checkpoint=str(checkpoint)), teacher())
 
 
 @pytest.mark.parametrize(
@@ -237,16 +250,17 @@ def test_a_bert_directory_is_no_checkpoint_for_a_student(tmp_path: Path) -> None
             "student.dim = 8, but the layers to copy have 16; use student.dim=null",
         ),
         ("bert", {"n_heads": 4}, "student.n_heads = 4, but the layers to copy have 2; use"),
+        ("roberta", {"family": "distilbert"}, "distilbert, which can't compute .* this roberta do"),
+        ("bert", {"family": "own", "init": "scratch", "n_heads": 3}, "can't have this shape"),
         ("roberta", {"hidden_dim": 8}, "student.hidden_dim = 8, .* or student.init=scratch"),
-        ("bert", {"n_layers": 7}, "the teacher, which has 0 to 5; change student.n_layers"),
+        ("bert", {"n_layers": 7}, "a model that has 0 to 5; change student.n_layers"),
         (
             "bert",
             {"n_layers": 2, "teacher_layers": [0, 6]},
-            r"\[0, 6\] of the teacher, which has 0",
+            r"\[0, 6\] of a model that has 0 to 5",
         ),
         ("bert", {"init": "scratch", "n_heads": 3}, "dim = 16 is not a multiple of .*n_heads = 3"),
         ("bert", {"init": "checkpoint", "checkpoint": "gone"}, "'gone' is not a checkpoint dir"),
-        ("albert", {}, "an? albert, can't be copied into a student; use student.init=scratch"),
     ],
 )
 def test_a_shape_that_does_not_fit_is_named(family: str, changes: dict, message: str) -> None:

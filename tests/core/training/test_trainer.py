@@ -1,25 +1,18 @@
 from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
 import pandas as pd
 import pytest
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    PreTrainedModel,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import TrainerState, TrainingArguments
 
 from stages.core.launch.errors import InputError
+from stages.core.training import trainer
 from stages.core.training.trainer import (
     FiniteLoss,
     bf16_wanted,
     kept_accuracy,
     learning_curve,
-    longest_text,
     save_run,
 )
 
@@ -67,40 +60,6 @@ def test_a_non_finite_validation_loss_names_the_learning_rate(loss: float) -> No
         FiniteLoss("distill").on_evaluate(arguments, state, metrics={"eval_loss": loss})
 
 
-def classifier(family: str, **changes: Any) -> PreTrainedModel:
-    shape = {"vocab_size": 30, "num_attention_heads": 2, "num_hidden_layers": 1}
-    widths = {"dim" if family == "distilbert" else "hidden_size": 16}
-    config = AutoConfig.for_model(family, **shape, **widths, **changes)
-    return AutoModelForSequenceClassification.from_config(config).eval()
-
-
-@pytest.mark.parametrize(
-    ("family", "positions", "longest"),
-    [
-        ("bert", 64, 64),
-        ("distilbert", 64, 64),
-        ("electra", 64, 64),
-        ("roberta", 66, 64),
-        ("mpnet", 66, 64),
-        ("nystromformer", 64, 64),
-    ],
-)
-def test_the_longest_text_can_be_read_and_a_longer_one_cannot(
-    family: str, positions: int, longest: int
-) -> None:
-    model = classifier(family, max_position_embeddings=positions, pad_token_id=1)
-    assert longest_text(model.config) == longest
-    with torch.no_grad():
-        assert model(torch.full((1, longest), 5)).logits.isfinite().all()
-        with pytest.raises((IndexError, RuntimeError)):
-            model(torch.full((1, longest + 1), 5))
-
-
-def test_a_model_without_a_position_table_reads_what_its_config_says() -> None:
-    config = AutoConfig.for_model("modernbert", num_hidden_layers=1, max_position_embeddings=99)
-    assert longest_text(config) == 99
-
-
 @pytest.mark.parametrize(
     ("setting", "supported", "wanted"),
     [("auto", True, True), ("auto", False, False), ("off", True, False), ("on", True, True)],
@@ -116,3 +75,31 @@ def test_bf16_is_refused_where_it_would_be_emulated(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("stages.core.training.trainer.cpu_has_bf16", lambda: False)
     with pytest.raises(InputError, match="no bfloat16 instructions; use auto or off"):
         bf16_wanted("on")
+
+
+@pytest.mark.parametrize(
+    ("flags", "torchs", "expected"),
+    [
+        (["avx512f", "avx512bw", "avx512_vnni"], True, False),  # which PyTorch would emulate
+        (["avx512f", "avx512_bf16"], True, True),
+        (["amx_bf16"], True, True),
+        (["asimd", "bf16"], True, True),
+        (["avx512_bf16"], False, False),  # as with ONEDNN_MAX_CPU_ISA
+        ([], False, False),
+    ],
+)
+def test_bfloat16_is_a_cpus_own_instructions(
+    monkeypatch: pytest.MonkeyPatch, flags: list[str], torchs: bool, expected: bool
+) -> None:
+    monkeypatch.setattr(trainer.cpuinfo, "get_cpu_info", lambda: {"flags": flags})
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: torchs)
+    assert trainer.cpu_has_bf16() is expected
+
+
+def test_training_takes_no_more_threads_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    monkeypatch.setattr(trainer, "cores", lambda: 2)
+    trainer.begin(13)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
