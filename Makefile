@@ -10,7 +10,7 @@ repro: $(VENV)/ready  ## rebuild whatever is out of date, from download to resul
 	dvc repro
 
 test: lint  ## check style and types, run the unit tests
-	pytest
+	pytest -n 2 --dist worksteal
 
 smoke: $(VENV)/ready  ## run the real DAG, shrunken, and README's commands, in fresh clones; inject 16 faults
 	pytest -m slow

@@ -3,13 +3,18 @@ import http.server
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 from urllib.parse import unquote
 
 import pytest
+import requests
+from huggingface_hub.errors import GatedRepoError
 
 from stages import fetch
 from stages.core.launch.errors import InputError
@@ -97,6 +102,40 @@ def test_an_unreadable_file_is_left_to_launch_to_name(empty: Callable) -> None:
         empty(*ITEM, "data.source.path=a.csv")
 
 
+def test_what_is_left_out_is_named_and_hidden_copies_are_not_read(empty: Callable) -> None:
+    names = ("reviews.csv", "part2.CSV", "more.jsonl.gz", "b.json", "notes.md")
+    for name in (*names, ".ipynb_checkpoints/reviews-checkpoint.csv"):
+        Path("mine", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("mine", name).write_text("text,label\n")
+    said = empty(*ITEM, "data.source.path=mine")
+    assert fetched() == ["more.jsonl.gz", "part2.CSV", "reviews.csv"]
+    others = ".ipynb_checkpoints/reviews-checkpoint.csv, b.json, notes.md"
+    assert f"left out 3 files that are no tables: {others}" in said
+
+
+def test_a_local_archive_is_unpacked(empty: Callable) -> None:
+    with zipfile.ZipFile("mine.zip", "w") as bundle:
+        bundle.writestr("train/a.csv", "text,label\n")
+    empty(*ITEM, "data.source.path=mine.zip")
+    assert fetched() == ["train/a.csv"]
+
+
+@pytest.mark.parametrize("name", ["reviews.xlsx", "reviews.json"])
+def test_a_file_that_is_no_table_is_named(empty: Callable, name: str) -> None:
+    Path(name).write_text("[]")
+    with pytest.raises(InputError, match=rf"holds no .csv.* file, but {name}; correct .*or save"):
+        empty(*ITEM, f"data.source.path={name}")
+
+
+@pytest.mark.parametrize("name", ["reviews (1).csv", "a=b/c, d.csv", "~mine.csv"])
+def test_a_path_may_hold_anything_if_it_is_quoted(empty: Callable, name: str) -> None:
+    """The quotes are those of README."""
+    Path("texts", name).parent.mkdir(parents=True)
+    Path("texts", name).write_text("text,label\n")
+    empty(*ITEM, f"data.source.path='texts/{name}'")
+    assert fetched() == [Path(name).name]
+
+
 # Packages, by the real pip.
 
 
@@ -158,6 +197,17 @@ def test_a_member_that_is_not_there_is_named(wheel: Path, tmp_path: Path, member
 def test_a_package_that_is_not_there_is_named(wheel: Path) -> None:
     with pytest.raises(InputError, match=r"could not download toy-texts==2.0 .*check"):
         fetch_package(sha256(wheel), "toy-texts==2.0")
+
+
+def test_an_environment_without_pip_is_told_so(
+    wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As uv makes them."""
+    bare = wheel.parent / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", bare], check=True)
+    monkeypatch.setattr(sys, "executable", str(bare / "bin" / "python"))
+    with pytest.raises(InputError, match=r"has no pip, which .*: uv pip install pip setuptools"):
+        fetch_package(sha256(wheel))
 
 
 class Server(http.server.BaseHTTPRequestHandler):
@@ -309,3 +359,27 @@ def test_credentials_in_an_address_are_masked() -> None:
     message = "403 for https://user:p@ss@host/simple/ and http://token@host:8080/a@b, mail a@b.c"
     masked = "403 for https://****@host/simple/ and http://****@host:8080/a@b, mail a@b.c"
     assert fetch.without_credentials(message) == masked
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (RuntimeError("CAS service error"), "set HF_HUB_DISABLE_XET=1 and HF_HUB_ENABLE_HF_TRANS"),
+        (ValueError("Fast download using 'hf_transfer'"), "set HF_HUB_DISABLE_XET=1"),
+    ],
+)
+def test_a_download_that_fails_in_xet_or_hf_transfer_names_their_switches(
+    hub: Callable, monkeypatch: pytest.MonkeyPatch, error: Exception, remedy: str
+) -> None:
+    monkeypatch.setattr(fetch, "snapshot_download", Mock(side_effect=error))
+    with pytest.raises(InputError, match=f"{error}.*; {remedy}.*use a local copy"):
+        fetch_from_hub()
+
+
+def test_a_gated_repository_asks_for_a_login(
+    hub: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = GatedRepoError("Access is restricted", response=requests.Response())
+    monkeypatch.setattr(fetch, "snapshot_download", Mock(side_effect=refusal))
+    with pytest.raises(InputError, match="ask for access on its page, then log in"):
+        fetch_from_hub()

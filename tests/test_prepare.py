@@ -44,7 +44,9 @@ def test_no_text_stands_in_two_splits(project: Callable) -> None:
 def test_labels_are_balanced_alike_and_the_statistics_say_so(project: Callable) -> None:
     statistics = json.loads(Path("reports/data.json").read_text())
     for split in ("train", "validation", "test"):
-        assert statistics[split]["share_positive"] == pytest.approx(0.5, abs=0.03)
+        assert statistics[split]["largest_class_share"] == pytest.approx(0.5, abs=0.03)
+        (negative, _), (positive, _) = statistics[split]["classes"]
+        assert [negative, positive] == ["negative", "positive"]
         assert 6 <= statistics[split]["tokens_p50"] <= statistics[split]["tokens_max"] <= 15
     assert statistics["transfer"]["rows"] == 60
 
@@ -91,8 +93,28 @@ def test_the_share_of_the_texts_that_are_cut_is_printed(project: Callable) -> No
     assert "cut" not in project("prepare")
     printed = project("prepare", "model.max_length=10")
     assert "; longer than model.max_length = 10 tokens, and so cut: " in printed
-    for split, row in json.loads(Path("reports/data.json").read_text()).items():
-        assert f"{row['cut_share']:.2%} of {split}" in printed
+    statistics = json.loads(Path("reports/data.json").read_text())
+    for split in ("train", "validation", "test", "transfer"):
+        assert f"{statistics[split]['cut_share']:.2%} of {split}" in printed
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.max_length=65", "the encoder reads at most 64 tokens; use 64 or less"),
+        (
+            "student.n_layers=4",
+            r"layers are \[0, 1, 1, 2\] of a model that has 0 to 2; change",
+        ),
+        ("student.dim=16", "student.dim = 16, but the layers to copy have 32"),
+        ("report.quality=recall_bad", "the classes are negative, positive; use one of them"),
+    ],
+)
+def test_what_no_later_stage_could_do_is_refused_before_the_training(
+    project: Callable, override: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        project("prepare", override)
 
 
 def test_a_thousand_classes_are_classes(run: Callable) -> None:
@@ -106,7 +128,7 @@ def test_a_thousand_classes_are_classes(run: Callable) -> None:
     [
         ({"text": ["1", "2"], "label": ["no", "yes"]}, "holds numbers, not texts; set data.text"),
         ({"text": [1, None], "label": ["no", "yes"]}, "holds numbers, not texts; set data.text"),
-        ({"text": ["same"] * 20, "label": ["no", "yes"] * 10}, "0 labelled texts are too few"),
+        ({"text": ["same"] * 20, "label": ["no", "yes"] * 10}, "2 of 2 classes have too few texts"),
     ],
 )
 def test_bad_texts_are_named_and_the_corpus_stays(

@@ -1,14 +1,16 @@
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pandas as pd
+import pytest
 from huggingface_hub import ModelCard
-from transformers import AutoConfig, pipeline
+from optimum.onnxruntime import ORTModelForSequenceClassification
+from transformers import pipeline
 
+from stages.core.engines.classifier import classify, load_classifier, load_tokenizer
 from stages.core.engines.variant import Variant
 from stages.core.launch.paths import RELEASE
+from stages.predict import predict
 
 INT8 = "release.variant=student_int8"
 
@@ -50,13 +52,43 @@ def test_the_card_names_the_licences_in_the_config(project: Callable) -> None:
     assert "a local encoder: apache-2.0. The texts, Some reviews: cc-by-4.0." in card().text
 
 
-def test_the_example_of_the_card_classifies(project: Callable) -> None:
-    project("release", INT8)
+ODD = [
+    "a lovely film",
+    "",
+    "  two  spaces\n\nand lines\tand tabs ",
+    "bad awful poor dull " * 100 + "lovely great good",  # what is cut off would change the answer
+    "déjà vu 😀 [SEP] [MASK]",
+]
+
+
+@pytest.mark.parametrize("variant", ["teacher_pytorch", "student_onnx", "student_int8"])
+def test_all_ways_to_serve_a_text_give_what_was_measured(
+    project: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, variant: str
+) -> None:
+    """The command, the benchmark's call, the card's example and the libraries' own pipeline."""
+    project("release", f"release.variant={variant}")
+    rows = [*predict(ODD, RELEASE)]
+    labels = [row["label"] for row in rows]
+    classifier, tokenizer = load_classifier(RELEASE, threads=1), load_tokenizer(RELEASE)
+    assert [classify(classifier, tokenizer, [text])[0] for text in ODD] == labels
+
     example = re.findall(r"```python\n(.*?)```", card().text, re.DOTALL)[0]
-    done = subprocess.run(
-        [sys.executable, "-c", example], cwd=RELEASE, capture_output=True, text=True, check=False
+    assert "threads(1)" in example or "threads = 1 " in example  # as benchmarked
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.chdir(RELEASE)
+        for text in ODD:
+            exec(example.replace('"A lovely film."', repr(text)), {})  # noqa: S102
+    assert capsys.readouterr().out.split() == labels
+
+    loads_onnx = variant != "teacher_pytorch"
+    model = (
+        ORTModelForSequenceClassification.from_pretrained(RELEASE) if loads_onnx else str(RELEASE)
     )
-    assert done.stdout.strip() in AutoConfig.from_pretrained(RELEASE).id2label.values(), done.stderr
+    answer = pipeline("text-classification", model, tokenizer=str(RELEASE), truncation=True)
+    for row, theirs in zip(rows, answer(ODD), strict=True):
+        assert row["label"] == theirs["label"]
+        assert row["score"] == pytest.approx(theirs["score"], abs=2e-4)
 
 
 def test_any_variant_can_be_released(project: Callable) -> None:

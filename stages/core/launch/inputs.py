@@ -104,7 +104,7 @@ class Reading(Section):
     encoding: Encoding
     separator: Character | None
     quote: Annotated[str, Field(max_length=1)] | None
-    escape: Character | None
+    escape: Annotated[str, Field(max_length=1)] | None
 
 
 class DataConfig(Reading):

@@ -162,8 +162,8 @@ def _rows(file: TextIO, how: Reading, suffix: str) -> Iterator[list[str]]:
             delimiter=how.separator or ("," if suffix == ".csv" else "\t"),
             quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
             quotechar=quote or None,
-            escapechar=how.escape,
-            doublequote=how.escape is None,
+            escapechar=how.escape or None,
+            doublequote=not how.escape,
             strict=bool(quote),  # quotes must be balanced
         )
         if row
@@ -192,6 +192,11 @@ def _read_delimited(path: Path, how: Reading, suffix: str, wanted: set[str]) -> 
         raise ValueError(
             "its fields seem to be in quotes; set data.quote='\"' to read them without, or "
             "data.quote='' if these belong to the texts"
+        )
+    if how.escape is None and any('\\"' in field for column in columns for field in column):
+        raise ValueError(
+            "its quotes seem to be escaped by a backslash; set data.escape='\\', or "
+            "data.escape='' if the backslashes belong to the texts"
         )
     return pd.DataFrame(dict(enumerate(columns)), dtype=object).set_axis(
         [header[place] for place in kept], axis=1

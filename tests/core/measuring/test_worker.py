@@ -1,11 +1,12 @@
+import itertools
 import signal
-import threading
 from collections.abc import Callable
 
 import pytest
 
 from stages.core.engines.variant import Variant
 from stages.core.launch.errors import InputError
+from stages.core.measuring import worker
 from stages.core.measuring.worker import Worker, rest, timed
 
 INT8 = Variant("student", "int8").directory
@@ -19,9 +20,9 @@ REQUEST = {
 
 
 def test_a_turn_goes_on_until_its_time_is_over(project: Callable) -> None:
-    with Worker("student int8", INT8, 1) as worker:
-        once = worker.ask(REQUEST)
-        longer = worker.ask(REQUEST | {"seconds": 0.05, "quantity": "model"})
+    with Worker("student int8", INT8, 1) as process:
+        once = process.ask(REQUEST)
+        longer = process.ask(REQUEST | {"seconds": 0.05, "quantity": "model"})
     assert len(once["ms"]) == 2
     assert len(longer["ms"]) > 2
     assert sum(longer["ms"]) == pytest.approx(50, rel=0.5)
@@ -33,9 +34,9 @@ def test_texts_are_cut_where_the_request_says_and_else_where_the_model_does(
     project: Callable,
 ) -> None:
     long = {"batches": [["good " * 60]]}
-    with Worker("teacher onnx", Variant("teacher", "onnx").directory, 1) as worker:
-        assert worker.ask(REQUEST | long | {"tokens": 8})["tokens"] == 8
-        assert worker.ask(REQUEST | long)["tokens"] == 32
+    with Worker("teacher onnx", Variant("teacher", "onnx").directory, 1) as process:
+        assert process.ask(REQUEST | long | {"tokens": 8})["tokens"] == 8
+        assert process.ask(REQUEST | long)["tokens"] == 32
 
 
 def test_what_could_not_be_loaded_is_named(empty: Callable, capfd: pytest.CaptureFixture) -> None:
@@ -47,29 +48,29 @@ def test_what_could_not_be_loaded_is_named(empty: Callable, capfd: pytest.Captur
 
 
 def test_a_worker_that_dies_between_two_requests_is_named(project: Callable) -> None:
-    with Worker("student int8", INT8, 1) as worker:
-        worker.process.kill()
-        worker.process.wait()
+    with Worker("student int8", INT8, 1) as process:
+        process.process.kill()
+        process.process.wait()
         with pytest.raises(InputError, match="serves student int8 was killed by SIGKILL; free"):
-            worker.ask(REQUEST)
+            process.ask(REQUEST)
 
 
 def test_a_worker_that_hangs_is_named_within_a_bound(
     project: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Worker("student int8", INT8, 1) as worker:
-        worker.process.send_signal(signal.SIGSTOP)
+    with Worker("student int8", INT8, 1) as process:
+        process.process.send_signal(signal.SIGSTOP)
         monkeypatch.setattr("stages.core.measuring.worker.ANSWER_SECONDS", 0.2)
         with pytest.raises(InputError, match=r"serves student int8 gave no answer in 0\.2 s"):
-            worker.ask(REQUEST)
-        assert worker.process.wait(timeout=10) == -signal.SIGKILL
+            process.ask(REQUEST)
+        assert process.process.wait(timeout=10) == -signal.SIGKILL
 
 
 def test_a_worker_ends_when_nobody_can_ask_any_more(project: Callable) -> None:
-    with Worker("student int8", INT8, 1) as worker:
-        assert worker.process.stdin
-        worker.process.stdin.close()
-        assert worker.process.wait(timeout=10) == 0
+    with Worker("student int8", INT8, 1) as process:
+        assert process.process.stdin
+        process.process.stdin.close()
+        assert process.process.wait(timeout=10) == 0
 
 
 def test_calls_are_repeated_as_a_whole() -> None:
@@ -80,19 +81,9 @@ def test_calls_are_repeated_as_a_whole() -> None:
     assert len(taken) % 2 == 0
 
 
-def test_threads_that_never_rest_are_an_error() -> None:
-    end = threading.Event()
-
-    def spin() -> None:
-        while not end.is_set():
-            pass
-
-    thread = threading.Thread(target=spin)
-    thread.start()
-    try:
+def test_threads_that_never_rest_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(worker.time, "process_time", itertools.count().__next__)
         with pytest.raises(InputError, match="threads are still busy 2 s after the last call"):
             rest()
-    finally:
-        end.set()
-        thread.join()
     rest()

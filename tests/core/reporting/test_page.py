@@ -95,7 +95,7 @@ def test_the_ten_surest_mistakes_of_the_student_are_shown(table: pd.DataFrame) -
     text = page(found)
     section = text.split("## What the student gets wrong that the teacher gets right")[1]
     section = section.split("\n## ")[0]
-    assert "13 of the 20 test texts: student int8 is wrong" in section
+    assert "13 of the 500 test texts: student int8 is wrong" in section
     assert section.count("| text ") == 10
     assert section.index("| text 1 ") < section.index("| text 10 ")
     none = page(replace(found, mistakes=found.mistakes.head(0)))

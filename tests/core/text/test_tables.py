@@ -47,8 +47,8 @@ Read = Callable[..., Rows]
 
 
 def how(**given: Any) -> Reading:
-    fields = dict.fromkeys(("columns", "separator", "quote", "escape")) | {"encoding": "utf-8"}
-    return Reading(**fields | given)
+    fields: dict[str, Any] = dict.fromkeys(("columns", "separator", "quote", "escape"))
+    return Reading(**fields | {"encoding": "utf-8"} | given)
 
 
 @pytest.fixture

@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
+from tokenizers import Tokenizer
 from transformers import (
+    AutoConfig,
     AutoModel,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     BertForSequenceClassification,
     GPT2Config,
@@ -22,7 +25,7 @@ from transformers import (
 )
 
 from stages.core.launch.errors import InputError
-from stages.core.training.checkpoints import rebuild
+from stages.core.training.checkpoints import check_export, rebuild
 
 TEXTS = ["good film", "the plot was very bad and quite dull"]
 
@@ -265,3 +268,56 @@ def test_an_incomplete_checkpoint_is_refused(
     (mine / missing).rename(mine / "pytorch_model.bin")
     with pytest.raises(InputError, match=r"save_pretrained writes it has \(pickled .* not read\)"):
         rebuilt()
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "message"),
+    [
+        ("ernie", {}, "'ernie', which optimum can't export to ONNX as a classifier"),
+        ("xlnet", {"d_model": 32, "n_layer": 1, "n_head": 2}, "can't export|max_position|load"),
+        ("longformer", {"attention_window": 4}, "needs global_attention_mask, which no engine"),
+    ],
+)
+def test_what_can_not_be_exported_or_served_is_refused_by_name(
+    mine: Path, rebuilt: Callable[[], Path], family: str, changes: dict, message: str
+) -> None:
+    shape = {"vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = AutoConfig.for_model(family, **shape | {"intermediate_size": 64} | changes)
+    AutoModel.from_config(config).save_pretrained(mine)
+    with pytest.raises(InputError, match=message):
+        rebuilt()
+
+
+def test_a_model_of_two_gibibytes_is_refused() -> None:
+    with torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(
+            AutoConfig.for_model(
+                "bert", hidden_size=2048, num_attention_heads=16, intermediate_size=8192
+            )
+        )
+    with pytest.raises(InputError, match=r"mine has 2.5 GiB of weights in fp32, and an ONNX file"):
+        check_export(model, "mine")
+
+
+def test_a_tokenizer_that_pads_to_a_fixed_length_is_saved_without(
+    mine: Path, rebuilt: Callable[[], Path]
+) -> None:
+    file = mine / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["padding"] = {
+        **{"strategy": {"Fixed": 128}, "direction": "Right", "pad_to_multiple_of": None},
+        **{"pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"},
+    }
+    file.write_text(json.dumps(content))
+    assert len(Tokenizer.from_file(str(file)).encode("good film").ids) == 128
+    tokenizer = Tokenizer.from_file(str(rebuilt() / "tokenizer.json"))
+    assert len(tokenizer.encode("good film").ids) == 4
+
+
+def test_an_old_path_of_a_tokenizers_file_is_dropped(
+    mine: Path, rebuilt: Callable[[], Path]
+) -> None:
+    add_to(mine / "tokenizer_config.json", "tokenizer_file", "/root/.cache/huggingface/x.json")
+    (mine / "tokenizer.json").unlink()  # vocab.txt stays
+    before = AutoTokenizer.from_pretrained(mine)(TEXTS)["input_ids"]
+    assert AutoTokenizer.from_pretrained(rebuilt())(TEXTS)["input_ids"] == before
