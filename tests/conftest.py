@@ -26,6 +26,15 @@ VARIANTS = [variant.name for variant in variants(FORMS)]
 # Toy models are too small for two threads to help, and two suffer when another process is busy.
 torch.set_num_threads(1)
 
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Load variants, too, on one thread: PyTorch's number of threads is the whole process's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stages.core.engines.classifier.cores", lambda: 1)
+        yield
+
+
 GOOD, BAD = ("good", "great", "fine", "lovely"), ("bad", "awful", "poor", "dull")
 FILLERS = ("a", "the", "film", "plot", "very", "quite", "and", "was", "it", "music", "story")
 

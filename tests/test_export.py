@@ -84,3 +84,24 @@ def test_logits_that_are_no_numbers_fail(
     monkeypatch.setattr(export, "load_classifier", lambda _: classifier)
     with pytest.raises(InputError, match="gives other logits than PyTorch, by nan"):
         project("export", "run.model=student")
+
+
+def fake(scale: float, error: float) -> Classifier:
+    """Return a classifier whose logits are `scale` times as large, and all wrong by `error`."""
+
+    def logits(inputs: Inputs) -> np.ndarray:
+        return scale * np.tile([1.0, -1.0], (len(inputs["input_ids"]), 1)) + error
+
+    return Classifier(logits, labels=["negative", "positive"], threads=1)
+
+
+@pytest.mark.parametrize(
+    ("scale", "error", "found"), [(1.0, 1e-3, 1e-3), (100.0, 1e-3, 1e-5), (0.01, 1e-3, 1e-3)]
+)
+def test_a_difference_is_a_share_of_the_largest_logit(
+    project: Callable, scale: float, error: float, found: float
+) -> None:
+    tokenizer = load_tokenizer(Variant("teacher", "pytorch").directory)
+    exact, wrong = fake(scale, 0), fake(scale, error)
+    difference = export.largest_difference(tokenizer, exact, wrong, ["good film", "a bad plot"])
+    assert difference == pytest.approx(found)

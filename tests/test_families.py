@@ -9,8 +9,17 @@ from transformers import AutoModelForSequenceClassification
 
 from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
 from stages.core.engines.variant import ROLES, Variant
+from stages.core.launch.errors import InputError
 from stages.core.text.corpus import load_corpus
 from tests.families import FAMILIES, make
+
+
+def test_texts_may_be_as_long_as_the_model_reads(project: Callable, tmp_path: Path) -> None:
+    encoder = f"model.source.path={make('modernbert', tmp_path / 'encoder')}"
+    project("fetch", "run.item=encoder", encoder)
+    project("prepare", encoder, "model.max_length=8192")
+    with pytest.raises(InputError, match="the encoder reads at most 8192 tokens"):
+        project("prepare", encoder, "model.max_length=8193")
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -64,9 +64,13 @@ def bf16_wanted(setting: str) -> bool:
 
 
 def tokenize(corpus: DatasetDict, tokenizer: PreTrainedTokenizerBase) -> DatasetDict:
-    """Add the tokenizer's outputs, unpadded and cut at its limit, to every split."""
+    """Replace the texts of every split by token ids, cut at the tokenizer's limit, unpadded.
+
+    Padding adds the attention mask; token types are zeros, as by default.
+    """
+    more = dict.fromkeys(("return_attention_mask", "return_token_type_ids"), False)
     return corpus.map(
-        lambda batch: tokenizer(batch["text"], truncation=True),
+        lambda batch: tokenizer(batch["text"], truncation=True, **more),
         batched=True,
         remove_columns=["text"],
         desc="tokenize",

@@ -176,3 +176,13 @@ def test_a_disturbed_profile_a_deviating_control_and_a_changed_pace_give_a_warni
     assert "differs from its twin by -4.0% on the test sentences, text to label" in control
     assert "student int8 is 16.1 to 22.6 times faster" in pace
     assert profile == "other programs took 50% of the machine during the profile"
+
+
+def test_few_texts_and_a_lost_class_give_a_warning(table: pd.DataFrame) -> None:
+    few = table.assign(validation_texts=10)
+    few.loc["student_int8", "validation_recall_good"] = 0.1
+    said = list(warnings(findings(few)))
+    assert any(
+        "the validation split has 10 texts, so one text is 10.0% of" in each for each in said
+    )
+    assert any("student int8 finds 10% of the validation texts of 'good'" in each for each in said)

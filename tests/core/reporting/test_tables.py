@@ -99,6 +99,13 @@ def test_the_accuracies_have_a_recall_for_each_class(table: pd.DataFrame) -> Non
     assert found["Worse"]["student_int8"] == "1"
 
 
+def test_of_many_classes_the_lowest_recall_is_shown(table: pd.DataFrame) -> None:
+    many = {f"recall_class {number}": number / 100 for number in range(77)}
+    found = render(table.assign(**many), tables.accuracies(table.assign(**many)))
+    assert not [title for title in found if title.startswith("Recall, ")]
+    assert {*found["Lowest recall of a class"]} == {"0.0%"}
+
+
 def test_the_recommended_variant_stands_out(table: pd.DataFrame) -> None:
     found = render(table, tables.choices(50, "accuracy"))["Verdict"]
     assert found["student_int8"] == "**recommended**"

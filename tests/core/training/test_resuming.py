@@ -1,5 +1,7 @@
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 from datasets import Dataset, DatasetDict
 from transformers import DistilBertConfig, DistilBertModel
 
@@ -56,3 +58,16 @@ def test_every_input_of_a_run_is_in_its_key() -> None:
     assert len({*keys}) == len(runs)
     again.load_state_dict(first.state_dict())
     assert run_key(again, *runs[0][1:]) == keys[0]
+
+
+def test_a_key_makes_no_python_number_of_every_token() -> None:
+    ids = np.zeros((2_000, 500), dtype=np.int32)
+    corpus = DatasetDict({"train": Dataset.from_dict({"input_ids": ids})})
+    model = DistilBertModel(
+        DistilBertConfig(vocab_size=9, n_layers=1, dim=4, n_heads=1, hidden_dim=4)
+    )
+    tracemalloc.start()
+    run_key(model, corpus)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**22  # of a million tokens, which would take 8 MB as pointers alone
