@@ -61,7 +61,7 @@ def run(config: Settings) -> str:
                 note = f"; dropped {', '.join(dropped)}, which no later stage reads"
             else:
                 dropped = copy_corpus(found, directory, name)
-                note = f"; left out {len(dropped)} files that are no tables: {listed(dropped)}"
+                note = f"; left out, as no tables ({len(dropped)}): {listed(dropped)}"
         except OSError as error:
             if is_disk_error(error):
                 raise

@@ -1,6 +1,5 @@
 """Record the machine and the library versions, on which a measurement depends."""
 
-import os
 import platform
 from importlib.metadata import version
 
@@ -10,6 +9,7 @@ import psutil
 from stages.core.engines import load_engine
 from stages.core.launch.atomic import write_json
 from stages.core.launch.command import launch
+from stages.core.launch.cores import cores
 from stages.core.launch.paths import MACHINE
 from stages.core.launch.settings import Settings
 
@@ -30,7 +30,7 @@ def run(config: Settings) -> str:
     machine = {
         "cpu": cpu.get("brand_raw", platform.processor()),
         "instruction_sets": [name for name in INSTRUCTION_SETS if name in flags],
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

@@ -141,6 +141,8 @@ def main() -> None:
     options = parser.parse_args()
     if bool(options.texts) == bool(options.input):
         parser.error("give texts, or a file of them with --input (- for standard input)")
+    if options.threads is not None and options.threads < 1:
+        parser.error(f"--threads = {options.threads}; give 1 or more")
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # like the input
     check_root()
     texts = options.texts or read_lines(options.input)

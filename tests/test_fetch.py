@@ -110,7 +110,7 @@ def test_what_is_left_out_is_named_and_hidden_copies_are_not_read(empty: Callabl
     said = empty(*ITEM, "data.source.path=mine")
     assert fetched() == ["more.jsonl.gz", "part2.CSV", "reviews.csv"]
     others = ".ipynb_checkpoints/reviews-checkpoint.csv, b.json, notes.md"
-    assert f"left out 3 files that are no tables: {others}" in said
+    assert f"left out, as no tables (3): {others}" in said
 
 
 def test_a_local_archive_is_unpacked(empty: Callable) -> None:

@@ -1,1 +1,1 @@
-"""Texts and labels: archives, table readers, labels, and the prepared corpus."""
+"""Texts: archives, which files hold them, table readers, splits, and the prepared corpus."""

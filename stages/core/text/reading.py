@@ -38,7 +38,7 @@ def read_corpus(
         tables = [_read_file(root / file, name, data) for file, name in claimed.items()]
         table = pd.concat(tables, ignore_index=True)
     left = [file for file in files if file not in claimed]
-    notes = [f"left out {len(left)} files: {listed(left)}"] if left else []
+    notes = [f"left out ({len(left)}): {listed(left)}"] if left else []
     if one_each:
         notes.append(f"each of {len(claimed)} files is one text, its directory's name the label")
     return table, found, notes
@@ -70,7 +70,7 @@ def _read_texts(root: Path, claimed: dict[Path, str], encoding: str) -> pd.DataF
 
 def _read_file(path: Path, split: str, data: DataConfig) -> pd.DataFrame:
     table = read_table(path, data, {data.text, data.label})
-    hint = guess_separator(path, data, {data.text})
+    hint = "" if data.text in table else guess_separator(path, data, {data.text})
     texts = strings(table, data.text, path.name, "data.text", hint)
     known = texts[texts.str.strip() != ""]
     if len(known) and pd.to_numeric(known, errors="coerce").notna().all():
@@ -81,9 +81,14 @@ def _read_file(path: Path, split: str, data: DataConfig) -> pd.DataFrame:
     if split != "transfer" and (data.label in table or split == "train"):
         labels = strings(table, data.label, path.name, "data.label").str.strip()
     if split != "transfer" and {*labels} <= NO_LABEL:
+        remedy = "set data.label"
+        if split != "train":
+            remedy += (
+                f", or data.files.{split}=[] and data.files.transfer=[{path.name}] to use its "
+                "texts without labels"
+            )
         raise InputError(
             f"{path.name}, of the {split} split, has no labels (its column {data.label!r} is "
-            f"missing, empty or -1 throughout); set data.files.{split}=[] and "
-            f"data.files.transfer=[{path.name}] to use its texts without labels, or data.label"
+            f"missing, empty or -1 throughout); {remedy}"
         )
     return pd.DataFrame({"text": texts, "label": labels, "split": split})

@@ -40,7 +40,7 @@ def is_table(path: Path) -> bool:
 
 
 def read_table(path: Path, how: Reading, wanted: Iterable[str] = ()) -> pd.DataFrame:
-    """Read one file; of a csv or tsv, only the `wanted` columns, if it has all of them.
+    """Read one file; only the `wanted` columns, if it has all of them by different names.
 
     Csv and tsv give strings only, so that "NA" and "007" stay what they are. Classes that a
     parquet or arrow file of the datasets library names are read by their names.
@@ -52,7 +52,7 @@ def read_table(path: Path, how: Reading, wanted: Iterable[str] = ()) -> pd.DataF
     suffix = suffix_of(path)
     try:
         if suffix in (".parquet", ".arrow"):
-            table = _read_arrow(path)
+            table = _read_arrow(path, set(wanted))
         elif suffix == ".jsonl":
             table = _read_jsonl(path, how.encoding)
         else:
@@ -77,7 +77,7 @@ def header_of(path: Path, how: Reading) -> list[str]:
     try:
         with opened(path, how.encoding) as file:
             return next(_rows(file, how, suffix_of(path)), [])
-    except (UnicodeError, OSError, EOFError, csv.Error, ValueError):
+    except (OSError, EOFError, ValueError, csv.Error):
         return []
 
 
@@ -100,28 +100,32 @@ def _lines(file: TextIO) -> Iterator[str]:
         yield line
 
 
-def _read_arrow(path: Path) -> pd.DataFrame:
+def _read_arrow(path: Path, wanted: set[str]) -> pd.DataFrame:
     # A few rows at a time, to notice early if it unpacks to too much.
     batches: list[pa.RecordBatch] = []
     unpacked = 0
     with path.open("rb") as file:
         if path.suffix.lower() == ".arrow":
             reader = pa.ipc.open_stream(file)
-            schema, found = reader.schema, iter(reader)
+            schema = reader.schema
+            names = [schema.names[place] for place in _chosen(schema.names, wanted)]
+            found = (batch.select(names) for batch in reader)
         else:
             parquet = pa.parquet.ParquetFile(file)
-            schema, found = parquet.schema_arrow, parquet.iter_batches(batch_size=PARQUET_ROWS)
+            schema = parquet.schema_arrow
+            names = [schema.names[place] for place in _chosen(schema.names, wanted)]
+            found = parquet.iter_batches(PARQUET_ROWS, columns=names)
         for batch in found:
             batches.append(batch)
             unpacked += batch.nbytes + 8 * batch.num_rows * batch.num_columns  # pandas' pointers
             if unpacked > MAX_BYTES:
                 raise ValueError(f"it unpacks to more than {MAX_BYTES / 2**30:.1f} GiB")
-    table = pa.Table.from_batches(batches, schema)
+    table = pa.Table.from_batches(batches, pa.schema(map(schema.field, names)))
     # Without pandas' own metadata in it, which may be wrong.
     frame = table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
-    for column, names in _class_names(schema).items():
-        known = dict(enumerate(names))  # -1 stands for no label
-        frame[column] = frame[column].map(known)
+    for column, classes in _class_names(schema).items():
+        if column in frame:
+            frame[column] = frame[column].map(dict(enumerate(classes)))  # -1 stands for no label
     return frame
 
 
@@ -136,7 +140,7 @@ def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
         column: list(map(str, feature["names"]))
         for column, feature in features.items()
         if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
-        if column in schema.names and isinstance(feature.get("names"), list)
+        if isinstance(feature.get("names"), list)
     }
 
 
@@ -175,8 +179,7 @@ def _read_delimited(path: Path, how: Reading, suffix: str, wanted: set[str]) -> 
         rows = _rows(file, how, suffix)
         try:
             header = how.columns or next(rows, [])
-            some = wanted if wanted <= {*header} and len({*header}) == len(header) else ()
-            kept = [i for i, name in enumerate(header) if not some or name in some]
+            kept = _chosen(header, wanted)
             columns: list[list[str]] = [[] for _ in kept]
             for number, row in enumerate(rows, start=1):
                 if len(row) != len(header):
@@ -201,6 +204,12 @@ def _read_delimited(path: Path, how: Reading, suffix: str, wanted: set[str]) -> 
     return pd.DataFrame(dict(enumerate(columns)), dtype=object).set_axis(
         [header[place] for place in kept], axis=1
     )
+
+
+def _chosen(columns: list[str], wanted: set[str]) -> list[int]:
+    """Return the places of the `wanted` columns, or of all where these are not clear."""
+    clear = bool(wanted) and wanted <= {*columns} and len({*columns}) == len(columns)
+    return [place for place, name in enumerate(columns) if name in wanted or not clear]
 
 
 def _are_quoted(fields: list[str]) -> bool:

@@ -80,7 +80,7 @@ def test_some_without_a_label_are_counted_transfer_texts(tmp_path: Path) -> None
     write(tmp_path, "a.csv", table)
     _, facts = prepared(tmp_path, data())
     assert facts["texts"]["unlabelled"] == 5
-    assert "5 texts without a label are unlabelled transfer texts" in facts["notes"]
+    assert "5 texts without a label join the transfer texts" in facts["notes"]
 
 
 def test_what_is_dropped_is_counted_by_reason(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_readme_beside_the_tables_is_left_out_and_noted(tmp_path: Path) -> Non
     (tmp_path / "README.txt").write_text("These are my texts.\n")
     (tmp_path / "classes.txt").write_text("negative\npositive\n")
     _, facts = prepared(tmp_path, data())
-    assert "left out 2 files: README.txt, classes.txt" in facts["notes"]
+    assert "left out (2): README.txt, classes.txt" in facts["notes"]
     assert facts["texts"]["read"] == 60
 
 
@@ -126,7 +126,7 @@ def test_a_text_a_file_in_a_directory_a_label(tmp_path: Path) -> None:
     }
     assert found["transfer"] == {"what is this": ""}
     _, facts = prepared(tmp_path, data())
-    assert "left out 1 files: aclImdb/train/urls_pos.txt" in facts["notes"]
+    assert "left out (1): aclImdb/train/urls_pos.txt" in facts["notes"]
 
 
 def test_a_directory_of_save_to_disk_and_its_class_names(tmp_path: Path) -> None:
