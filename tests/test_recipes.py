@@ -9,6 +9,7 @@ import pytest
 
 from tests.clone import Clone, stages
 from tests.conftest import ROOT, make_texts
+from tests.families import make
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -53,6 +54,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, tiny: list[str], sources: Pa
     for name, seed in (("train", 3), ("test", 4)):
         make_texts(60, seed=seed).to_csv(own / "texts" / f"{name}.csv", index=False)
     shutil.copytree(own / "data" / "models" / "teacher" / "pytorch", own / "my-model")
+    make("roberta", own / "my-encoder")
     return clone
 
 
