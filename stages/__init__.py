@@ -22,4 +22,6 @@ def _explain(kind: type[BaseException], error: BaseException, trace: TracebackTy
 
 sys.excepthook = _explain
 if not sys.stderr.isatty():
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # a log is no place for them
+    # A log is no place for progress bars.
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")

@@ -28,7 +28,7 @@ def run(config: Settings) -> str:
     directory = existing(Variant("teacher", "pytorch").directory)
     teacher = AutoModelForSequenceClassification.from_pretrained(directory).eval()
     student, tokenizer = build_student(config.student, teacher, directory)
-    tokenizer.model_max_length = config.model.max_length
+    tokenizer.model_max_length, tokenizer.truncation_side = config.model.max_length, "right"
     corpus = load_corpus()
     del corpus["test"]
     tokens = trainer.tokenize(corpus, tokenizer)

@@ -76,7 +76,8 @@ def doubts(table: pd.DataFrame, name: str) -> list[str]:
         found.append(
             f"{title} is right on {row['validation_accuracy']:.1%} of the validation texts, no "
             f"more than the answer that is most frequent would be "
-            f"({row['validation_majority']:.1%}); try finetune.class_weights=balanced"
+            f"({row['validation_majority']:.1%}); try more texts, more finetune.epochs, or "
+            f"finetune.class_weights=balanced"
         )
     for each in classes(table):
         ours, theirs = (of[f"validation_recall_{each}"] for of in (row, teacher))

@@ -13,7 +13,7 @@ from typing import Self
 from stages.core.launch.errors import InputError, is_disk_error
 
 MAX_UNPACKED_BYTES = 4 * 2**30
-MAX_MEMBERS = 100_000
+MAX_MEMBERS = 200_000
 MAX_HEADER_BYTES = 2**20
 EXTENSIONS = (
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
@@ -36,7 +36,7 @@ def unpack(archive: Path, target: Path) -> None:
     """Unpack a zip or tar `archive` into the directory `target`.
 
     Raises:
-        InputError: the archive is damaged or encrypted, unpacks to more than 4 GiB or 100,000
+        InputError: the archive is damaged or encrypted, unpacks to more than 4 GiB or 200,000
             members, or holds a link, a device file, a name twice, a header over 1 MiB or a path
             that leads out of `target`.
     """

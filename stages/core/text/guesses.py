@@ -29,12 +29,17 @@ def guess_encoding(path: Path) -> str:
     return f"it seems to be in {name}: set data.encoding={name}, or convert it"
 
 
-def guess_separator(path: Path, how: Reading, wanted: set[str]) -> str:
-    """Return which separator would give the `wanted` columns, and how to set it; "" if none."""
+def guess_separator(path: Path, how: Reading, suffix: str, wanted: set[str]) -> str:
+    """Return which separator the header seems to have, and how to set it; "" if it is the one used.
+
+    It is one that gives the `wanted` columns, or that stands there where the one used doesn't.
+    """
+    used = how.separator or ("," if suffix == ".csv" else "\t")
     lines = _sample(path).decode(how.encoding, errors="replace").lstrip("\ufeff").splitlines()
-    for separator in SEPARATORS.replace(how.separator or "", ""):
-        names = {name.strip('" ') for name in (lines or [""])[0].split(separator)}
-        if len(names) > 1 and wanted <= names:
+    header = lines[0] if lines else ""
+    for separator in SEPARATORS.replace(used, ""):
+        names = {name.strip('" ') for name in header.split(separator)}
+        if separator in header and (wanted <= names or used not in header):
             return f" or, as the fields seem to be separated so, data.separator={separator!r}"
     return ""
 
@@ -43,7 +48,7 @@ def guess_escape(path: Path, how: Reading) -> str:
     """Return how to read quotes after a backslash; "" if there are none, or they are read so."""
     if how.escape or b'\\"' not in _sample(path):
         return ""
-    return "; quotes seem to be escaped by a backslash, set data.escape='\\'"
+    return " or, as a backslash seems to stand before quotes, data.escape='\\'"
 
 
 def _sample(path: Path) -> bytes:

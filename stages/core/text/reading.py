@@ -70,7 +70,7 @@ def _read_texts(root: Path, claimed: dict[Path, str], encoding: str) -> pd.DataF
 
 def _read_file(path: Path, split: str, data: DataConfig) -> pd.DataFrame:
     table = read_table(path, data, {data.text, data.label})
-    hint = "" if data.text in table else guess_separator(path, data, {data.text})
+    hint = "" if data.text in table else guess_separator(path, data, suffix_of(path), {data.text})
     texts = strings(table, data.text, path.name, "data.text", hint)
     known = texts[texts.str.strip() != ""]
     if len(known) and pd.to_numeric(known, errors="coerce").notna().all():

@@ -183,14 +183,15 @@ def _read_delimited(path: Path, how: Reading, suffix: str, wanted: set[str]) -> 
             columns: list[list[str]] = [[] for _ in kept]
             for number, row in enumerate(rows, start=1):
                 if len(row) != len(header):
-                    hint = guess_separator(path, how, wanted)
+                    hint = guess_separator(path, how, suffix, wanted)
                     raise ValueError(
                         f"row {number} has {len(row)} fields, not {len(header)}; correct it{hint}"
                     )
                 for column, place in zip(columns, kept, strict=True):
                     column.append(row[place])
         except csv.Error as error:
-            raise csv.Error(f"{error}{guess_escape(path, how)}") from error
+            hint = guess_separator(path, how, suffix, wanted) + guess_escape(path, how)
+            raise csv.Error(f"{error}; correct it{hint}") from error
     if how.quote is None and suffix != ".csv" and any(map(_are_quoted, columns)):
         raise ValueError(
             "its fields seem to be in quotes; set data.quote='\"' to read them without, or "
