@@ -33,6 +33,10 @@ def _encoding(name: str) -> str:
     return name
 
 
+def _separator(text: Any) -> Any:
+    return "\t" if text == r"\t" else text  # what a shell passes on
+
+
 def _label(name: Any) -> Any:
     return str(name) if type(name) is int else name
 
@@ -41,7 +45,8 @@ Printable = Annotated[str, AfterValidator(_printable)]
 Pattern = Annotated[str, AfterValidator(_checked_pattern)]
 LocalPath = Annotated[str, Field(min_length=1), AfterValidator(_expanded)]
 Encoding = Annotated[str, AfterValidator(_encoding)]
-Character = Annotated[str, Field(min_length=1, max_length=1)]
+Separator = Annotated[str, BeforeValidator(_separator), Field(min_length=1, max_length=1)]
+Character = Annotated[str, Field(max_length=1)]  # "": none
 Label = Annotated[str, BeforeValidator(_label)]
 
 
@@ -102,9 +107,9 @@ class Reading(Section):
 
     columns: Annotated[list[str], Field(min_length=1)] | None
     encoding: Encoding
-    separator: Character | None
-    quote: Annotated[str, Field(max_length=1)] | None
-    escape: Annotated[str, Field(max_length=1)] | None
+    separator: Separator | None
+    quote: Character | None
+    escape: Character | None
 
 
 class DataConfig(Reading):

@@ -40,7 +40,7 @@ def guess_separator(path: Path, how: Reading, suffix: str, wanted: set[str]) -> 
     for separator in SEPARATORS.replace(used, ""):
         names = {name.strip('" ') for name in header.split(separator)}
         if separator in header and (wanted <= names or used not in header):
-            return f" or, as the fields seem to be separated so, data.separator={separator!r}"
+            return f' or, as the fields seem to be separated so, -S "data.separator={separator!r}"'
     return ""
 
 
@@ -48,7 +48,7 @@ def guess_escape(path: Path, how: Reading) -> str:
     """Return how to read quotes after a backslash; "" if there are none, or they are read so."""
     if how.escape or b'\\"' not in _sample(path):
         return ""
-    return " or, as a backslash seems to stand before quotes, data.escape='\\'"
+    return " or, as a backslash seems to stand before quotes, -S 'data.escape=\\'"
 
 
 def _sample(path: Path) -> bytes:

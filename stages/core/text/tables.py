@@ -194,13 +194,13 @@ def _read_delimited(path: Path, how: Reading, suffix: str, wanted: set[str]) -> 
             raise csv.Error(f"{error}; correct it{hint}") from error
     if how.quote is None and suffix != ".csv" and any(map(_are_quoted, columns)):
         raise ValueError(
-            "its fields seem to be in quotes; set data.quote='\"' to read them without, or "
-            "data.quote='' if these belong to the texts"
+            'its fields seem to be in quotes; use -S "data.quote=\'\\"\'" to read them without, or '
+            "-S data.quote= if these belong to the texts"
         )
     if how.escape is None and any('\\"' in field for column in columns for field in column):
         raise ValueError(
-            "its quotes seem to be escaped by a backslash; set data.escape='\\', or "
-            "data.escape='' if the backslashes belong to the texts"
+            "its quotes seem to be escaped by a backslash; use -S 'data.escape=\\', or "
+            "-S data.escape= if the backslashes belong to the texts"
         )
     return pd.DataFrame(dict(enumerate(columns)), dtype=object).set_axis(
         [header[place] for place in kept], axis=1

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import re
+import shlex
 import tempfile
 from collections.abc import Callable
 from datetime import date, datetime
@@ -18,7 +20,10 @@ from hypothesis import strategies as st
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.inputs import Reading
+from stages.core.launch.parse import parse
+from stages.core.launch.settings import Settings
 from stages.core.text.tables import is_table, read_table, strings
+from tests.conftest import composed
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 LINES = ("csv", "tsv", "jsonl")
@@ -171,8 +176,8 @@ BAD: list[tuple[str, bytes, str]] = [
     ("csv", CSV + b"\x1a", "row 3 has 1 fields, not 2"),
     ("csv", CSV + b'"a,yes\n', "unexpected end of data"),
     ("csv", CSV + b'"a" b,yes\n', "expected after '\"'; correct it."),
-    ("csv", b'Body;Stars\r\n"a;b";1\r\n', r"correct it or, .* data.separator=';'"),
-    ("csv", b'text,label\n"a \\"b\\" c",yes\n', r"correct it or, .* data.escape='\\'"),
+    ("csv", b'Body;Stars\r\n"a;b";1\r\n', r"correct it or, .* -S .data.separator=';'"),
+    ("csv", b'text,label\n"a \\"b\\" c",yes\n', r"correct it or, .* -S 'data.escape=.'"),
     ("csv", b"# mine\n" + CSV, "fields, not 1"),
     ("csv", CSV.replace(b",", b";"), "'text', but text;label; set data.text"),
     ("csv", TSV, "has not one column 'text'"),
@@ -268,3 +273,27 @@ def test_a_parquet_file_that_unpacks_to_too_much_is_refused(
     finally:
         pa.set_memory_pool(usual)
     assert pool.max_memory() < 2**26  # of 200 MB
+
+
+SHELL = re.compile(r"""-S ('[^']*'|"(?:[^"\\]|\\.)*")""")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "rows"),
+    [
+        ("csv", b"text;label\na, b;yes\n", [("a, b", "yes")]),
+        ("csv", b"text\tlabel\na, b\tyes\n", [("a, b", "yes")]),
+        ("csv", b'text,label\n"a \\"b\\"",yes\n', [('a "b"', "yes")]),
+        ("csv", b'text,label\na \\"b\\",yes\n', [('a "b"', "yes")]),
+        ("tsv", b'text\tlabel\n"a ""b"""\tyes\n', [('a "b"', "yes")]),
+    ],
+)
+def test_what_a_message_says_to_type_reads_the_file(
+    read: Read, suffix: str, content: bytes, rows: Rows
+) -> None:
+    with pytest.raises(InputError) as caught:
+        read(content, suffix)
+    (typed,) = shlex.split(SHELL.findall(str(caught.value))[0])
+    data = parse(composed("data=local", "data.source.path=x", typed), Settings).data
+    given = data.model_dump(include={"separator", "quote", "escape"})
+    assert read(content, suffix, **given) == rows
