@@ -47,7 +47,7 @@ LocalPath = Annotated[str, Field(min_length=1), AfterValidator(_expanded)]
 Encoding = Annotated[str, AfterValidator(_encoding)]
 Separator = Annotated[str, BeforeValidator(_separator), Field(min_length=1, max_length=1)]
 Character = Annotated[str, Field(max_length=1)]  # "": none
-Label = Annotated[str, BeforeValidator(_label)]
+Label = Annotated[str, BeforeValidator(_label, json_schema_input_type=str | int)]
 
 
 class PackageSource(Section):

@@ -166,7 +166,9 @@ def walk(value: Any, schema: dict[str, Any], path: tuple[str | int, ...] = ()) -
 def wrong(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Return values that a key's schema does not allow: of another type, or out of its range."""
     if "anyOf" in schema:  # a type or null
-        (schema,) = (option for option in schema["anyOf"] if option["type"] != "null")
+        schema, *others = (option for option in schema["anyOf"] if option["type"] != "null")
+        if others:  # a string or a whole number
+            return st.sampled_from([None, math.nan, 0.5, True, {"unknown": 1}, [[None]]])
         return wrong(schema).filter(lambda value: value is not None)
     kind = schema.get("type", "enum")
     ways: list[st.SearchStrategy[Any]] = [
