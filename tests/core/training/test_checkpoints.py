@@ -317,7 +317,7 @@ def test_a_tokenizer_that_pads_to_a_fixed_length_is_saved_without(
 def test_an_old_path_of_a_tokenizers_file_is_dropped(
     mine: Path, rebuilt: Callable[[], Path]
 ) -> None:
-    add_to(mine / "tokenizer_config.json", "tokenizer_file", "/root/.cache/huggingface/x.json")
+    add_to(mine / "tokenizer_config.json", "tokenizer_file", "/home/someone/.cache/x.json")
     (mine / "tokenizer.json").unlink()  # vocab.txt stays
     before = AutoTokenizer.from_pretrained(mine)(TEXTS)["input_ids"]
     assert AutoTokenizer.from_pretrained(rebuilt())(TEXTS)["input_ids"] == before
