@@ -1,15 +1,8 @@
 """Train a small student on the teacher's logits."""
 
 import numpy as np
-import torch
 from datasets import Dataset, DatasetDict, Value, concatenate_datasets
-from tqdm import tqdm
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.command import launch
@@ -18,6 +11,7 @@ from stages.core.launch.settings import Settings
 from stages.core.task.losses import UNLABELLED, DistillationTrainer, class_weights
 from stages.core.text.corpus import load_corpus
 from stages.core.training import trainer
+from stages.core.training.logits import logits_of
 from stages.core.training.positions import longest_text
 from stages.core.training.student import build_student
 
@@ -35,7 +29,8 @@ def run(config: Settings) -> str:
     if config.distill.label_weight < 1:
         bf16 = trainer.bf16_wanted(config.distill.bf16)
         texts = with_transfer(corpus)["text"][:]
-        logits = teacher_logits(teacher, AutoTokenizer.from_pretrained(directory), texts, bf16)
+        read = AutoTokenizer.from_pretrained(directory)
+        logits = logits_of(teacher, read, texts, bf16=bf16, name="teacher's logits")
         tokens["train"] = with_transfer(tokens).add_column("teacher_logits", logits.tolist())
     curve = trainer.train(
         student,
@@ -62,24 +57,6 @@ def with_transfer(corpus: DatasetDict) -> Dataset:
         return train_texts
     unlabelled = np.full(corpus["transfer"].num_rows, UNLABELLED)
     return concatenate_datasets([train_texts, corpus["transfer"].add_column("label", unlabelled)])
-
-
-def teacher_logits(
-    teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: list[str], bf16: bool
-) -> np.ndarray:
-    """Return the teacher's logits for `texts`, float32, shape (texts, classes).
-
-    They are computed once, in batches of similar length, and used in every epoch.
-    """
-    order = np.argsort([len(text) for text in texts], kind="stable")
-    logits = np.empty((len(texts), teacher.config.num_labels), dtype=np.float32)
-    batches = np.array_split(order, max(1, len(order) // 64))
-    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-        for batch in tqdm(batches, desc="teacher's logits", unit="batch", disable=None):
-            chosen = [texts[place] for place in batch]
-            inputs = tokenizer(chosen, truncation=True, padding=True, return_tensors="pt")
-            logits[batch] = teacher(**inputs).logits.float().numpy()
-    return logits
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
@@ -57,17 +57,18 @@ def run(config: Settings) -> str:
             if encoder:
                 from stages.core.training.checkpoints import rebuild  # takes seconds
 
-                dropped: list[Any] = rebuild(found, directory, name)
-                note = f"; dropped {', '.join(dropped)}, which no later stage reads"
+                keys = rebuild(found, directory, name)
+                note = f"; dropped {', '.join(keys)}, which no later stage reads" if keys else ""
             else:
-                dropped = copy_corpus(found, directory, name)
-                note = f"; left out, as no tables ({len(dropped)}): {listed(dropped)}"
+                others = copy_corpus(found, directory, name)
+                left = f"; left out, as no tables ({len(others)}): {listed(others)}"
+                note = left if others else ""
         except OSError as error:
             if is_disk_error(error):
                 raise
             raise InputError(f"{name} can't be copied ({error})") from error
         size = sum(path.stat().st_size for path in directory.rglob("*"))
-    return f"{target}, {size / 1e6:.1f} MB from {name}{note if dropped else ''}"
+    return f"{target}, {size / 1e6:.1f} MB from {name}{note}"
 
 
 def describe(source: PackageSource | HubSource | LocalSource) -> str:

@@ -22,15 +22,14 @@ def run(config: Settings) -> str:
     tokenizer = transformers.AutoTokenizer.from_pretrained(
         existing(ENCODER), model_max_length=config.model.max_length, truncation_side="right"
     )
-    labelled = DatasetDict({name: corpus[name] for name in ("train", "validation")})
-    tokens = tokenize(labelled, tokenizer)
     curve = pd.DataFrame(columns=["epoch", "train_loss", "validation_loss", "validation_accuracy"])
     if config.finetune.epochs:
+        labelled = DatasetDict({name: corpus[name] for name in ("train", "validation")})
         model = with_head(label_names(corpus))
         curve = train(
             model,
             tokenizer,
-            tokens,
+            tokenize(labelled, tokenizer),
             config.finetune,
             section="finetune",
             seed=config.seed,
@@ -40,7 +39,7 @@ def run(config: Settings) -> str:
         )
         done = f"with a validation accuracy of {kept_accuracy(curve):.4f}"
     else:
-        model, done = take_over(label_names(corpus), tokens["validation"], tokenizer)
+        model, done = take_over(label_names(corpus), corpus["validation"], tokenizer)
     target = Variant("teacher", "pytorch").directory
     manifest = Manifest("pytorch", "PyTorch", longest_text(model.config))
     save_run(model, tokenizer, curve, target, REPORTS / "finetune.csv", manifest.write)

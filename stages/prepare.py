@@ -89,7 +89,7 @@ def prepared(root: Path, data: DataConfig) -> tuple[DatasetDict, dict[str, Any]]
     table = split(table, data, given)
     notes += [*regrouping, *alike(names)]
     notes += [f"{name} is {listed(each)}" for name, each in files.items() if each]
-    notes += [f"dropped {n} {why.replace('_', ' ')} texts" for why, n in dropped.items() if n]
+    notes += [f"dropped {n} {why} texts" for why, n in dropped.items() if n]
     if counts["unlabelled"]:
         notes.append(f"{counts['unlabelled']} texts without a label join the transfer texts")
     return to_datasets(table, names), {"notes": notes, "texts": counts}

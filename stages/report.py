@@ -31,11 +31,12 @@ def run(config: Settings) -> str:
     test, validation = (results.load_predictions(names, each) for each in ("test", "validation"))
     control = results.control(samples, config.benchmark.control)
     noise = max(abs(estimate.value - 1) for estimate in control.values())
-    artefacts, accuracies = (
+    parts = [
         results.artefacts(served),
         results.accuracies(test, validation, config.report.quality),
-    )
-    table = pd.concat([artefacts, accuracies, results.latencies(samples, noise)], axis=1)
+        results.latencies(samples, noise),
+    ]
+    table = pd.concat(parts, axis=1)
     answered = results.of_measure(samples[samples["variant"] != CONTROL], "test_label")
     table, summary = recommend(
         table, lambda *pair: speedup(answered, *pair).widened(noise), config.report

@@ -13,7 +13,8 @@ from stages import distill
 from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
 from stages.core.engines.variant import Manifest, Variant
 from stages.core.text.corpus import load_corpus
-from stages.distill import teacher_logits, with_transfer
+from stages.core.training.logits import logits_of
+from stages.distill import with_transfer
 from tests.families import make
 
 TEACHER = Variant("teacher", "pytorch").directory
@@ -26,7 +27,7 @@ def test_the_teachers_logits_are_those_of_each_text_alone(project: Callable) -> 
     corpus = load_corpus()
     raw = with_transfer(corpus)["text"][:]
     assert raw == [*corpus["train"]["text"], *corpus["transfer"]["text"]]
-    logits = teacher_logits(teacher, tokenizer, raw, bf16=False)
+    logits = logits_of(teacher, tokenizer, raw, bf16=False, name="")
     assert logits.shape == (len(raw), 2)
     with torch.no_grad():
         for row in (0, 7, len(raw) - 1):
@@ -47,9 +48,9 @@ def test_the_student_has_learnt_from_the_teacher(project: Callable) -> None:
 def test_the_teacher_classifies_each_text_once_and_only_if_the_loss_uses_it(
     project: Callable, monkeypatch: pytest.MonkeyPatch, label_weight: float, asked: list[int]
 ) -> None:
-    logits = Mock(side_effect=teacher_logits)
+    logits = Mock(side_effect=logits_of)
     train = Mock(return_value=pd.read_csv("reports/distill.csv"))
-    monkeypatch.setattr(distill, "teacher_logits", logits)
+    monkeypatch.setattr(distill, "logits_of", logits)
     monkeypatch.setattr(distill.trainer, "train", train)
     project("distill", f"distill.label_weight={label_weight}")
     assert [len(call.args[2]) for call in logits.call_args_list] == asked

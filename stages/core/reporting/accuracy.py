@@ -10,8 +10,10 @@ from scipy.stats import binomtest
 
 from stages.core.launch.errors import InputError
 from stages.core.reporting.latency import CONFIDENCE, Estimate, bootstrapped
-from stages.core.task.decoding import probabilities
-from stages.core.task.metrics import accuracies, macro_f1, quality, recalls, scores
+from stages.core.task.decoding import accuracy, probabilities
+from stages.core.task.metrics import macro_f1, quality, recalls, scores
+
+LOGIT = "logit_"  # and the name of a class: a column of predictions
 
 
 def right(predictions: pd.DataFrame) -> np.ndarray:
@@ -19,9 +21,14 @@ def right(predictions: pd.DataFrame) -> np.ndarray:
     return (predictions["predicted"] == predictions["label"]).to_numpy()
 
 
+def names_of(predictions: pd.DataFrame) -> list[str]:
+    """Return the names of the classes, in the order of their indices."""
+    return [name.removeprefix(LOGIT) for name in predictions if name.startswith(LOGIT)]
+
+
 def _logits(predictions: pd.DataFrame) -> pd.DataFrame:
-    logits = predictions.filter(regex="^logit_").astype(float)
-    return logits.rename(columns=lambda name: name.removeprefix("logit_"))
+    names = names_of(predictions)
+    return predictions[[f"{LOGIT}{name}" for name in names]].astype(float).set_axis(names, axis=1)
 
 
 def score(predictions: pd.DataFrame) -> dict[str, float]:
@@ -40,11 +47,6 @@ def score(predictions: pd.DataFrame) -> dict[str, float]:
         **bootstrapped(macro_f1, labels, answers).columns("macro_f1"),
         **recalls(labels, answers, [*logits]),
     }
-
-
-def names_of(predictions: pd.DataFrame) -> list[str]:
-    """Return the names of the classes, in the order of their indices."""
-    return [*_logits(predictions)]
 
 
 def retained(
@@ -84,7 +86,7 @@ def judged(predictions: pd.DataFrame, teacher: pd.DataFrame, measure: str) -> di
     names = names_of(predictions)
     values = {
         "texts": len(labels),
-        "accuracy": float(accuracies(labels, answers)),
+        "accuracy": float(accuracy(labels, answers)),
         "majority": float(np.bincount(labels).max() / len(labels)),
         "quality": float(quality(measure, names)(labels, answers)),
         **recalls(labels, answers, names),

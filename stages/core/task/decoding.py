@@ -14,6 +14,6 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     return softmax(logits, axis=-1)
 
 
-def accuracy(answers: np.ndarray, labels: np.ndarray) -> float:
-    """Return the share of texts whose answer is their label; both have shape (texts,)."""
-    return float(np.mean(np.asarray(answers) == np.asarray(labels)))
+def accuracy(labels: np.ndarray, answers: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Return the share of right answers along `axis`."""
+    return (labels == answers).mean(axis)

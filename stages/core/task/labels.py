@@ -20,15 +20,11 @@ def whole(labels: pd.Series) -> tuple[pd.Series, str | None]:
     So pandas writes a column of integers that has gaps.
     """
     known = labels[labels != ""]
-    if (
-        not known.str.fullmatch(r"[+-]?\d+(\.0+)?").all()
-        or not known.str.contains(".", regex=False).any()
-    ):
+    pointed = known[known.str.contains(".", regex=False)]
+    if pointed.empty or not known.str.fullmatch(r"[+-]?\d+(\.0+)?").all():
         return labels, None
-    shown = known[known.str.contains(".", regex=False)].iloc[0]
-    return labels.str.replace(
-        r"\.0+$", "", regex=True
-    ), f"labels such as {shown!r} are read without their fraction"
+    note = f"labels such as {pointed.iloc[0]!r} are read without their fraction"
+    return labels.str.replace(r"\.0+$", "", regex=True), note
 
 
 def alike(names: list[str]) -> list[str]:

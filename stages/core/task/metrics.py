@@ -24,11 +24,6 @@ def macro_f1(labels: np.ndarray, answers: np.ndarray, axis: int = -1) -> np.ndar
     return np.nanmean(found, axis=0)
 
 
-def accuracies(labels: np.ndarray, answers: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Return the share of right answers along `axis`."""
-    return (labels == answers).mean(axis)
-
-
 def recall(labels: np.ndarray, answers: np.ndarray, axis: int = -1, *, number: int) -> np.ndarray:
     """Return the share of right answers among the texts of class `number` along `axis`.
 
@@ -64,7 +59,7 @@ def quality(name: str, names: list[str]) -> Callable[..., np.ndarray]:
     return partial(recall, number=names.index(wanted))
 
 
-MEASURES: dict[str, Callable[..., np.ndarray]] = {"accuracy": accuracies, "macro_f1": macro_f1}
+MEASURES: dict[str, Callable[..., np.ndarray]] = {"accuracy": accuracy, "macro_f1": macro_f1}
 
 
 def brier(labels: np.ndarray, logits: np.ndarray) -> float:
@@ -75,7 +70,7 @@ def brier(labels: np.ndarray, logits: np.ndarray) -> float:
 
 # By name: a function of labels, shape (texts,), and logits, shape (texts, classes).
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "accuracy": lambda labels, logits: accuracy(predicted(logits), labels),
+    "accuracy": lambda labels, logits: float(accuracy(labels, predicted(logits))),
     "macro_f1": lambda labels, logits: float(macro_f1(labels, predicted(logits))),
     "brier": brier,
 }

@@ -75,7 +75,8 @@ def claims(files: list[Path], patterns: Files) -> dict[str, list[Path]]:
     for name in ("test", "validation", "transfer", "train"):
         wanted = getattr(patterns, name)
         found[name] = [file for file in left if any(map(file.match, wanted or ()))]
-        left = [file for file in left if file not in found[name]]
+        taken = {*found[name]}
+        left = [file for file in left if file not in taken]
         if wanted and not found[name]:
             present = listed(files) or "no text file"
             raise InputError(f"data.files.{name} = {wanted} matches nothing; there is {present}")
@@ -96,11 +97,10 @@ def is_text_a_file(files: list[Path], root: Path, data: DataConfig) -> bool:
     So it is if there are txt files alone, in two or more directories below the splits' own, and the
     first of them doesn't begin with a header.
     """
-    labels = {label_of(file) for file in files} - {""}
     return (
-        len(labels) > 1
+        data.columns is None
         and all(suffix_of(file) == ".txt" for file in files)
-        and data.columns is None
+        and len({label_of(file) for file in files} - {""}) > 1
         and data.text not in header_of(root / files[0], data)
     )
 

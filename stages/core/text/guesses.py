@@ -1,10 +1,12 @@
 """What a file that does not fit its settings seems to be."""
 
 import gzip
+from collections.abc import Set
 from pathlib import Path
 
 from charset_normalizer import from_bytes
 
+from stages.core.launch.errors import InputError
 from stages.core.launch.inputs import Reading
 
 SAMPLE = 2**16  # bytes
@@ -17,8 +19,23 @@ ENCODINGS = [
 FEW = 0.1  # share of bytes beyond ASCII, below which a text is in a Western language
 
 
+def is_gzipped(path: Path) -> bool:
+    """Return whether a file is gzipped, by its name."""
+    return path.suffix.lower() == ".gz"
+
+
+def separator_of(how: Reading, suffix: str) -> str:
+    """Return the separator that a file of that suffix is read with."""
+    return how.separator or ("," if suffix == ".csv" else "\t")
+
+
+def wrong_encoding(path: Path, encoding: str, error: UnicodeError) -> InputError:
+    """Return the error of a file that is not in the encoding that the settings say."""
+    return InputError(f"{path.name} is not in {encoding} ({error}); {guess_encoding(path)}")
+
+
 def guess_encoding(path: Path) -> str:
-    """Return what to do about a file that is not in the encoding that the settings say."""
+    """Return which encoding a file seems to have, and what to do about it."""
     sample = _sample(path)
     found = from_bytes(sample, cp_isolation=ENCODINGS).best()
     if sample.startswith((b"PK\x03\x04", b"\x1f\x8b", b"PAR1")) or found is None:
@@ -29,12 +46,12 @@ def guess_encoding(path: Path) -> str:
     return f"it seems to be in {name}: set data.encoding={name}, or convert it"
 
 
-def guess_separator(path: Path, how: Reading, suffix: str, wanted: set[str]) -> str:
+def guess_separator(path: Path, how: Reading, suffix: str, wanted: Set[str]) -> str:
     """Return which separator the header seems to have, and how to set it; "" if it is the one used.
 
     It is one that gives the `wanted` columns, or that stands there where the one used doesn't.
     """
-    used = how.separator or ("," if suffix == ".csv" else "\t")
+    used = separator_of(how, suffix)
     lines = _sample(path).decode(how.encoding, errors="replace").lstrip("\ufeff").splitlines()
     header = lines[0] if lines else ""
     for separator in SEPARATORS.replace(used, ""):
@@ -52,5 +69,5 @@ def guess_escape(path: Path, how: Reading) -> str:
 
 
 def _sample(path: Path) -> bytes:
-    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+    with gzip.open(path) if is_gzipped(path) else path.open("rb") as file:
         return file.read(SAMPLE)

@@ -8,7 +8,7 @@ from tqdm import tqdm
 from stages.core.launch.errors import InputError
 from stages.core.launch.inputs import DataConfig
 from stages.core.text.files import claims, is_text_a_file, label_of, listed, named_split, text_files
-from stages.core.text.guesses import guess_separator
+from stages.core.text.guesses import guess_separator, wrong_encoding
 from stages.core.text.tables import header_of, opened, read_table, strings, suffix_of
 
 NO_LABEL = {"", "-1"}  # the second is that of GLUE's test splits
@@ -62,9 +62,7 @@ def _read_texts(root: Path, claimed: dict[Path, str], encoding: str) -> pd.DataF
             with opened(root / file, encoding) as lines:
                 rows.append((lines.read().strip("\r\n"), label_of(file), split))
         except UnicodeError as error:
-            raise InputError(
-                f"{file} is not in {encoding} ({error}); set data.encoding, or convert it"
-            ) from error
+            raise wrong_encoding(root / file, encoding, error) from error
     return pd.DataFrame(rows, columns=["text", "label", "split"], dtype=object)
 
 

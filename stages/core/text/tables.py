@@ -5,7 +5,7 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Set
 from numbers import Number
 from pathlib import Path
 from typing import TextIO
@@ -17,7 +17,13 @@ import pyarrow.parquet
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.inputs import Reading
-from stages.core.text.guesses import guess_encoding, guess_escape, guess_separator
+from stages.core.text.guesses import (
+    guess_escape,
+    guess_separator,
+    is_gzipped,
+    separator_of,
+    wrong_encoding,
+)
 
 csv.field_size_limit(2**31 - 1)
 LINES = (".csv", ".tsv", ".txt", ".jsonl")
@@ -28,9 +34,10 @@ PARQUET_ROWS = 64  # at a time
 
 def suffix_of(path: Path) -> str:
     """Return a file's suffix in lower case, without that of gzip: `.csv` for `A.CSV.gz`."""
-    name = path.name.lower().removesuffix(".gz")
-    suffix = Path(name).suffix
-    return suffix if suffix in LINES or name == path.name.lower() else ""
+    if is_gzipped(path):
+        inner = Path(path.stem).suffix.lower()
+        return inner if inner in LINES else ""
+    return path.suffix.lower()
 
 
 def is_table(path: Path) -> bool:
@@ -39,7 +46,7 @@ def is_table(path: Path) -> bool:
     return suffix_of(path) in SUFFIXES and not cached and path.is_file()
 
 
-def read_table(path: Path, how: Reading, wanted: Iterable[str] = ()) -> pd.DataFrame:
+def read_table(path: Path, how: Reading, wanted: Set[str] = frozenset()) -> pd.DataFrame:
     """Read one file; only the `wanted` columns, if it has all of them by different names.
 
     Csv and tsv give strings only, so that "NA" and "007" stay what they are. Classes that a
@@ -52,15 +59,13 @@ def read_table(path: Path, how: Reading, wanted: Iterable[str] = ()) -> pd.DataF
     suffix = suffix_of(path)
     try:
         if suffix in (".parquet", ".arrow"):
-            table = _read_arrow(path, set(wanted))
+            table = _read_arrow(path, wanted)
         elif suffix == ".jsonl":
             table = _read_jsonl(path, how.encoding)
         else:
-            table = _read_delimited(path, how, suffix, set(wanted))
+            table = _read_delimited(path, how, suffix, wanted)
     except UnicodeError as error:
-        raise InputError(
-            f"{path.name} is not in {how.encoding} ({error}); {guess_encoding(path)}"
-        ) from error
+        raise wrong_encoding(path, how.encoding, error) from error
     except (
         *(ValueError, RecursionError, OSError, EOFError),
         *(csv.Error, zlib.error, pa.ArrowException),
@@ -84,7 +89,7 @@ def header_of(path: Path, how: Reading) -> list[str]:
 def opened(path: Path, encoding: str) -> TextIO:
     """Open a text file, gzipped or not, without its byte order mark; line ends stay."""
     encoding = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
-    if path.name.lower().endswith(".gz"):
+    if is_gzipped(path):
         return gzip.open(path, "rt", encoding=encoding, newline="")
     return path.open(encoding=encoding, newline="")
 
@@ -100,7 +105,7 @@ def _lines(file: TextIO) -> Iterator[str]:
         yield line
 
 
-def _read_arrow(path: Path, wanted: set[str]) -> pd.DataFrame:
+def _read_arrow(path: Path, wanted: Set[str]) -> pd.DataFrame:
     # A few rows at a time, to notice early if it unpacks to too much.
     batches: list[pa.RecordBatch] = []
     unpacked = 0
@@ -163,7 +168,7 @@ def _rows(file: TextIO, how: Reading, suffix: str) -> Iterator[list[str]]:
         row
         for row in csv.reader(
             _lines(file),
-            delimiter=how.separator or ("," if suffix == ".csv" else "\t"),
+            delimiter=separator_of(how, suffix),
             quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
             quotechar=quote or None,
             escapechar=how.escape or None,
@@ -174,7 +179,7 @@ def _rows(file: TextIO, how: Reading, suffix: str) -> Iterator[list[str]]:
     )
 
 
-def _read_delimited(path: Path, how: Reading, suffix: str, wanted: set[str]) -> pd.DataFrame:
+def _read_delimited(path: Path, how: Reading, suffix: str, wanted: Set[str]) -> pd.DataFrame:
     with opened(path, how.encoding) as file:
         rows = _rows(file, how, suffix)
         try:
@@ -207,7 +212,7 @@ def _read_delimited(path: Path, how: Reading, suffix: str, wanted: set[str]) -> 
     )
 
 
-def _chosen(columns: list[str], wanted: set[str]) -> list[int]:
+def _chosen(columns: list[str], wanted: Set[str]) -> list[int]:
     """Return the places of the `wanted` columns, or of all where these are not clear."""
     clear = bool(wanted) and wanted <= {*columns} and len({*columns}) == len(columns)
     return [place for place, name in enumerate(columns) if name in wanted or not clear]

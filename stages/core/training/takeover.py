@@ -10,16 +10,14 @@ from sklearn.metrics import confusion_matrix
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
-    DataCollatorWithPadding,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    Trainer,
-    TrainingArguments,
 )
 
 from stages.core.launch.errors import InputError
-from stages.core.launch.paths import CHECKPOINTS, ENCODER
+from stages.core.launch.paths import ENCODER
 from stages.core.task.decoding import predicted
+from stages.core.training.logits import logits_of
 
 SHOWN = 12  # classes
 
@@ -46,7 +44,8 @@ def take_over(
     """
     model = fine_tuned(len(names))
     theirs = [str(model.config.id2label[number]) for number in range(model.config.num_labels)]
-    answers = predictions(model, validation, tokenizer)
+    texts = validation["text"][:]
+    answers = predicted(logits_of(model, tokenizer, texts, bf16=False, name="validation texts"))
     counts = confusion_matrix(validation["label"][:], answers, labels=range(len(names)))
     shown = pd.DataFrame(counts, index=names, columns=theirs).iloc[:SHOWN, :SHOWN]
     print(f"validation texts by label (row) and the classifier's answer:\n{shown.to_string()}")
@@ -126,20 +125,6 @@ def matched(names: list[str], theirs: list[str], counts: np.ndarray) -> list[int
             f"are those of {[theirs[place] for place in answered]}; correct id2label and label2id"
         )
     return order
-
-
-def predictions(
-    model: PreTrainedModel,
-    texts: Dataset,
-    tokenizer: PreTrainedTokenizerBase,
-) -> np.ndarray:
-    """Return the classifier's class index for each tokenized text."""
-    arguments = TrainingArguments(
-        CHECKPOINTS, report_to="none", use_cpu=True, per_device_eval_batch_size=64
-    )
-    collate = DataCollatorWithPadding(tokenizer)
-    trainer = Trainer(model, arguments, collate)
-    return predicted(trainer.predict(texts.remove_columns("label")).predictions)
 
 
 def head(model: PreTrainedModel) -> torch.nn.Linear:

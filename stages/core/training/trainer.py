@@ -147,7 +147,8 @@ def _arguments(config: TrainingConfig, directory: Path, seed: int, bf16: bool) -
 
 
 def _metrics(prediction: EvalPrediction) -> dict[str, float]:
-    return {"accuracy": accuracy(predicted(prediction.predictions), prediction.label_ids)}
+    answers = predicted(prediction.predictions)
+    return {"accuracy": float(accuracy(prediction.label_ids, answers))}
 
 
 class FiniteLoss(TrainerCallback):

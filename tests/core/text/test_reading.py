@@ -53,6 +53,15 @@ def write(root: Path, name: str, table: pd.DataFrame) -> None:
     table.to_csv(root / name, index=False)
 
 
+def test_patterns_tell_apart_files_in_a_directory_that_is_named_after_two_splits(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, "train_test/a.csv", make_texts(60))
+    write(tmp_path, "train_test/b.csv", make_texts(40, seed=5))
+    _, facts = prepared(tmp_path, data(files={"train": ["a.csv"], "test": ["b.csv"]}))
+    assert {"test is train_test/b.csv", "train is train_test/a.csv"} <= {*facts["notes"]}
+
+
 def test_train_and_test_files_stay_apart_and_it_is_noted(tmp_path: Path) -> None:
     write(tmp_path, "train.csv", make_texts(60))
     write(tmp_path, "test.csv", make_texts(40, seed=5))

@@ -1,0 +1,31 @@
+"""The logits of a classifier for many texts."""
+
+import numpy as np
+import torch
+from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+BATCH = 64  # texts
+
+
+def logits_of(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: list[str],
+    *,
+    bf16: bool,
+    name: str,
+) -> np.ndarray:
+    """Return the model's logits, float32, shape (texts, classes), in batches of similar length.
+
+    The model is in evaluation mode; `name` is that of the progress bar.
+    """
+    order = np.argsort([len(text) for text in texts], kind="stable")
+    logits = np.empty((len(texts), model.config.num_labels), dtype=np.float32)
+    batches = np.array_split(order, max(1, len(order) // BATCH))
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        for batch in tqdm(batches, desc=name, unit="batch", disable=None):
+            chosen = [texts[place] for place in batch]
+            inputs = tokenizer(chosen, truncation=True, padding=True, return_tensors="pt")
+            logits[batch] = model(**inputs).logits.float().numpy()
+    return logits
