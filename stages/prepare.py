@@ -15,7 +15,7 @@ from stages.core.launch.errors import InputError
 from stages.core.launch.inputs import DataConfig
 from stages.core.launch.paths import CORPUS, CORPUS_SOURCE, ENCODER, REPORTS, existing
 from stages.core.launch.settings import Settings, StudentConfig
-from stages.core.task.labels import alike, class_names, classes, regrouped, whole
+from stages.core.task.labels import alike, class_names, classes, from_zero, regrouped, whole
 from stages.core.task.metrics import quality
 from stages.core.text.corpus import label_names
 from stages.core.text.files import listed
@@ -58,7 +58,13 @@ def check_models(student: StudentConfig, max_length: int) -> None:
     """
     encoder = AutoConfig.from_pretrained(existing(ENCODER))
     teacher = AutoModelForSequenceClassification.from_config(encoder)
-    small, _ = build_student(student, teacher, ENCODER)
+    small, tokenizer = build_student(student, teacher, ENCODER)
+    try:
+        small.eval()(**tokenizer("A text.", return_tensors="pt"))
+    except RuntimeError as error:
+        raise InputError(
+            f"the student can't have this shape ({error}); change student.*"
+        ) from error
     for name, config in ("encoder", encoder), ("student", small.config):
         longest = longest_text(config)
         if max_length > longest:
@@ -77,6 +83,9 @@ def prepared(root: Path, data: DataConfig) -> tuple[DatasetDict, dict[str, Any]]
     notes += filter(None, [note])
     labelled = table["split"] != "transfer"
     names = class_names(table.loc[labelled, "label"], data.label_names)
+    if data.rating_threshold is None:
+        table["label"], note = from_zero(table["label"], names)
+        notes += filter(None, [note])
     table["class"] = classes(table["label"], names, data.rating_threshold)
     counts["unlabelled"] = int((labelled & table["class"].isna()).sum())
     table.loc[table["class"].isna(), "split"] = "transfer"
@@ -108,6 +117,8 @@ def without_small(
         return table, names, []
     shown = ", ".join(f"{name!r} ({count})" for name, count in small.items())
     remedy = "add texts, or set data.small_classes=drop or data.small_classes=merge"
+    if data.max_texts is not None:
+        remedy = f"raise data.max_texts = {data.max_texts}, {remedy}"
     if data.small_classes != "refuse":
         merge = data.small_classes == "merge"
         numbers, kept = regrouped(table["class"], names, {*small}, merge=merge)

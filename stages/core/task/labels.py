@@ -27,6 +27,25 @@ def whole(labels: pd.Series) -> tuple[pd.Series, str | None]:
     return labels.str.replace(r"\.0+$", "", regex=True), note
 
 
+def from_zero(labels: pd.Series, names: list[str]) -> tuple[pd.Series, str | None]:
+    """Return indices of `names` that count from 1 as indices from 0, and a note if they did.
+
+    Raises:
+        InputError: they may count from either, as both 0 and the number of names are absent.
+    """
+    known = labels[labels != ""]
+    distinct = {*known}
+    if distinct & {*names} or not known.str.fullmatch(r"\d+").all() or "0" in distinct:
+        return labels, None
+    if str(len(names)) not in distinct:
+        raise InputError(
+            f"the labels {', '.join(sorted(distinct))} may count the {len(names)} of "
+            "data.label_names from 0 or from 1; name them, or give the names of these alone"
+        )
+    shifted = known.map(int) - 1
+    return labels.mask(labels != "", shifted.map(str)), "labels count from 1"
+
+
 def alike(names: list[str]) -> list[str]:
     """Return a note on each group of classes whose names differ only in case or white space."""
     groups = defaultdict(list)

@@ -21,17 +21,15 @@ HIDDEN = (".", "__MACOSX", "~$")
 
 
 def text_files(root: Path) -> tuple[list[Path], list[Path]]:
-    """Return the tables under a directory and what is left out, both relative to it and sorted.
+    """Return the tables under a directory and its other files, both relative to it and sorted.
 
-    Hidden files and directories, such as a notebook's checkpoints, are left out.
+    What is hidden, as a notebook's checkpoints or the Hub's cache, is no table and comes last.
     """
     files = sorted(path.relative_to(root) for path in root.rglob("*") if not path.is_dir())
-    tables = [
-        file
-        for file in files
-        if not any(part.startswith(HIDDEN) for part in file.parts) and is_table(root / file)
-    ]
-    return tables, sorted({*files} - {*tables})
+    hidden = [file for file in files if any(part.startswith(HIDDEN) for part in file.parts)]
+    shown = sorted({*files} - {*hidden})
+    tables = [file for file in shown if is_table(root / file)]
+    return tables, [*sorted({*shown} - {*tables}), *hidden]
 
 
 def listed(files: Iterable[PurePath], most: int = 5) -> str:
@@ -48,7 +46,8 @@ def named_split(file: PurePath) -> str | None:
         InputError: a part names two.
     """
     for part in reversed(file.parts):
-        words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", part)}
+        found_words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", part)
+        words = {word.lower().removesuffix("set") for word in found_words}
         found = [split for split, names in WORDS.items() if words & names]
         if len(found) > 1:
             raise InputError(

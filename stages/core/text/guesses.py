@@ -1,8 +1,10 @@
 """What a file that does not fit its settings seems to be."""
 
 import gzip
+from codecs import lookup
 from collections.abc import Set
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from charset_normalizer import from_bytes
 
@@ -31,18 +33,24 @@ def separator_of(how: Reading, suffix: str) -> str:
 
 def wrong_encoding(path: Path, encoding: str, error: UnicodeError) -> InputError:
     """Return the error of a file that is not in the encoding that the settings say."""
-    return InputError(f"{path.name} is not in {encoding} ({error}); {guess_encoding(path)}")
+    return InputError(
+        f"{path.name} is not in {encoding} ({error}); {guess_encoding(path, encoding)}"
+    )
 
 
-def guess_encoding(path: Path) -> str:
-    """Return which encoding a file seems to have, and what to do about it."""
+def guess_encoding(path: Path, used: str) -> str:
+    """Return which encoding a file seems to have, unless the `used` one, and what to do."""
     sample = _sample(path)
+    if sample.isascii():
+        sample = _first_beyond_ascii(path) or sample
     found = from_bytes(sample, cp_isolation=ENCODINGS).best()
     if sample.startswith((b"PK\x03\x04", b"\x1f\x8b", b"PAR1")) or found is None:
         return "it is no text at all: a spreadsheet, an archive or a damaged file"
     name = found.encoding.replace("_", "-")
     if sum(byte > 127 for byte in sample) < FEW * len(sample) and not name.startswith("utf"):
         name = "cp1252"
+    if lookup(name).name == lookup(used).name:
+        return "most of it is: correct or remove what is not"
     return f"it seems to be in {name}: set data.encoding={name}, or convert it"
 
 
@@ -68,6 +76,18 @@ def guess_escape(path: Path, how: Reading) -> str:
     return " or, as a backslash seems to stand before quotes, -S 'data.escape=\\'"
 
 
+def _opened(path: Path) -> BinaryIO:
+    return cast("BinaryIO", gzip.open(path)) if is_gzipped(path) else path.open("rb")
+
+
 def _sample(path: Path) -> bytes:
-    with gzip.open(path) if is_gzipped(path) else path.open("rb") as file:
+    with _opened(path) as file:
         return file.read(SAMPLE)
+
+
+def _first_beyond_ascii(path: Path) -> bytes:
+    """Return the first bytes that are not all ASCII, none if all are."""
+    with _opened(path) as file:
+        return next(
+            (part for part in iter(lambda: file.read(SAMPLE), b"") if not part.isascii()), b""
+        )

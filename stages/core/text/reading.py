@@ -78,7 +78,8 @@ def _read_file(path: Path, split: str, data: DataConfig) -> pd.DataFrame:
     labels = pd.Series("", index=texts.index, dtype=object)
     if split != "transfer" and (data.label in table or split == "train"):
         labels = strings(table, data.label, path.name, "data.label").str.strip()
-    if split != "transfer" and {*labels} <= NO_LABEL:
+    # In a train file, -1 may be a class.
+    if split != "transfer" and {*labels} <= ({""} if split == "train" else NO_LABEL):
         remedy = "set data.label"
         if split != "train":
             remedy += (

@@ -11,6 +11,11 @@ from stages.core.text.files import PRECEDENCE
 HELD_OUT = ("test", "validation")
 
 
+def key(text: str) -> str:
+    """Return what texts that count as one have in common: all but case and white space."""
+    return " ".join(text.split()).casefold()
+
+
 def clean(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     """Leave every text once, and no empty one; return besides how many went for which reason.
 
@@ -19,7 +24,7 @@ def clean(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     PRECEDENCE stays.
     """
     rows = len(table)
-    keys = [" ".join(text.split()).casefold() for text in table["text"]]
+    keys = [key(text) for text in table["text"]]
     table = table.assign(key=pd.factorize(np.array([*keys, ""], dtype=object))[0][:-1])
     empty = np.fromiter((not key for key in keys), bool, rows)
     table = table[~empty]
@@ -72,6 +77,12 @@ def split(table: pd.DataFrame, data: DataConfig, given: set[str]) -> pd.DataFram
         missed = train[~train["class"].isin(train.loc[held_out, "class"])]
         firsts = missed.sample(frac=1, random_state=data.seed).drop_duplicates("class").index
         table.loc[[*held_out, *firsts], "split"] = name
+    left = set(table.loc[table["split"] == "train", "class"])
+    if gone := len(set(table["class"].dropna()) - left):
+        raise InputError(
+            f"{gone} classes have no text left to train on; lower data.test_share or "
+            "data.validation_share, or add texts"
+        )
     return table
 
 
@@ -89,7 +100,7 @@ def small_classes(
     small = counts["train"] < needed
     for name in given:
         small |= counts[name] < 1
-    shown = counts.loc[small, ["train", *given]].to_dict("index")
+    shown = counts.loc[small, ["train", *sorted(given)]].to_dict("index")
     return {
         names[number]: ", ".join(f"{count} in {split}" for split, count in row.items())
         for number, row in shown.items()

@@ -5,10 +5,10 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from numbers import Number
 from pathlib import Path
-from typing import TextIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,9 @@ from stages.core.text.guesses import (
 csv.field_size_limit(2**31 - 1)
 LINES = (".csv", ".tsv", ".txt", ".jsonl")
 SUFFIXES = (*LINES, ".parquet", ".arrow")
+ARROW_FILE = b"ARROW1"  # how Feather files begin, too
 MAX_BYTES = 4 * 2**30  # unpacked: 50 kB can become gigabytes
+UTF8_MARK_IN_CP1252 = "ï»¿"
 PARQUET_ROWS = 64  # at a time
 
 
@@ -82,7 +84,7 @@ def header_of(path: Path, how: Reading) -> list[str]:
     try:
         with opened(path, how.encoding) as file:
             return next(_rows(file, how, suffix_of(path)), [])
-    except (OSError, EOFError, ValueError, csv.Error):
+    except (OSError, EOFError, ValueError, csv.Error, zlib.error):
         return []
 
 
@@ -97,6 +99,10 @@ def opened(path: Path, encoding: str) -> TextIO:
 def _lines(file: TextIO) -> Iterator[str]:
     read = 0
     for line in file:
+        if not read:
+            if line.startswith(UTF8_MARK_IN_CP1252):
+                raise UnicodeError("it begins with the byte order mark of UTF-8")
+            line = line.removeprefix("\ufeff")
         read += len(line)
         if read > MAX_BYTES:
             raise ValueError(f"it unpacks to more than {MAX_BYTES / 2**30:.1f} GiB")
@@ -111,10 +117,10 @@ def _read_arrow(path: Path, wanted: Set[str]) -> pd.DataFrame:
     unpacked = 0
     with path.open("rb") as file:
         if path.suffix.lower() == ".arrow":
-            reader = pa.ipc.open_stream(file)
+            reader, batches_of = _open_arrow(file)
             schema = reader.schema
             names = [schema.names[place] for place in _chosen(schema.names, wanted)]
-            found = (batch.select(names) for batch in reader)
+            found = (batch.select(names) for batch in batches_of)
         else:
             parquet = pa.parquet.ParquetFile(file)
             schema = parquet.schema_arrow
@@ -132,6 +138,16 @@ def _read_arrow(path: Path, wanted: Set[str]) -> pd.DataFrame:
         if column in frame:
             frame[column] = frame[column].map(dict(enumerate(classes)))  # -1 stands for no label
     return frame
+
+
+def _open_arrow(file: BinaryIO) -> tuple[Any, Iterable[pa.RecordBatch]]:
+    """Return a reader and its batches: of a stream, as datasets writes it, or of a file."""
+    if file.read(len(ARROW_FILE)) == ARROW_FILE:
+        whole = pa.ipc.open_file(file)
+        return whole, map(whole.get_batch, range(whole.num_record_batches))
+    file.seek(0)
+    stream = pa.ipc.open_stream(file)
+    return stream, stream
 
 
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
@@ -239,7 +255,7 @@ def strings(table: pd.DataFrame, name: str, file: str, key: str, hint: str = "")
     known = values[values.notna()].astype(object)
     kinds = set(map(type, known))
     if kinds <= {str}:
-        return values.where(values.notna(), "").astype(object)
+        return values.astype(object).where(values.notna(), "")
     for value in known:
         if not isinstance(value, str | Number | np.bool_):
             raise InputError(

@@ -47,7 +47,14 @@ TOKENIZER_KEYS = {
 }
 SERVED = {"input_ids", "attention_mask", "token_type_ids"}  # what a tokenizer gives
 MAX_BYTES = 2**31
-NOTES = {"_name_or_path", "name_or_path", "model_type", "transformers_version", "torch_dtype"}
+NOTES = {
+    "_name_or_path",
+    "name_or_path",
+    "model_type",
+    "transformers_version",
+    "dtype",
+    "torch_dtype",
+}
 HEAD = "pooler."  # belongs to a task: it may be missing, and is trained anew
 
 
@@ -102,7 +109,10 @@ def check(
 ) -> None:
     """Raise InputError unless a checkpoint can be fine-tuned and served: texts in, logits out."""
     if outputs - set(getattr(config, "keys_to_ignore_at_inference", ())) != {"logits"}:
-        raise InputError(f"{name}: config.json asks for more outputs than logits; correct it")
+        raise InputError(
+            f"{name} gives more outputs than logits, as it decodes too or its config.json asks "
+            "for them; take an encoder, or correct that"
+        )
     if not tokenizer.is_fast:
         raise InputError(f"{name} has no tokenizer.json and none can be made; take another model")
     if len(tokenizer) > config.vocab_size:
@@ -165,6 +175,8 @@ def _take_over(source: Path, target: Path, name: str) -> list[str]:
 
     tokens = _read(source, "special_tokens_map.json", name)
     tokens |= _read(source, "tokenizer_config.json", name)
+    if "tokenizer_class" in content:
+        tokens.setdefault("tokenizer_class", content["tokenizer_class"])
     known = {key: tokens[key] for key in tokens.keys() & TOKENIZER_KEYS}
     write_json(target / "tokenizer_config.json", known)
     weights = ["model.safetensors"]

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from stages.core.launch.errors import InputError
-from stages.core.task.labels import class_names, classes
+from stages.core.task.labels import class_names, classes, from_zero
 
 NAMES = ["no", "yes"]
 
@@ -81,3 +81,24 @@ def test_the_sign_of_a_rating_is_its_class_and_weak_ones_have_none() -> None:
 def test_a_rating_that_is_no_number_is_named(rating: str) -> None:
     with pytest.raises(InputError, match=f"1 labels are not a number, the first is '{rating}'"):
         classes(series("1", rating), NAMES, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (["1", "", "3"], ["0", "", "2"]),
+        (["0", "2", ""], ["0", "2", ""]),
+        (["a", "c", "b"], ["a", "c", "b"]),
+    ],
+)
+def test_labels_that_count_from_one_are_counted_from_zero(
+    labels: list[str], expected: list[str]
+) -> None:
+    found, note = from_zero(pd.Series(labels), ["a", "b", "c"])
+    assert found.tolist() == expected
+    assert bool(note) is (labels != expected)
+
+
+def test_labels_that_may_count_from_zero_or_one_are_refused() -> None:
+    with pytest.raises(InputError, match=r"labels 1, 2 may count the 3 of data.label_names"):
+        from_zero(pd.Series(["1", "2"]), ["a", "b", "c"])

@@ -53,6 +53,14 @@ def write(root: Path, name: str, table: pd.DataFrame) -> None:
     table.to_csv(root / name, index=False)
 
 
+def test_minus_one_is_a_class_if_train_files_have_others(tmp_path: Path) -> None:
+    texts = make_texts(80)
+    for name, value in (("neg", -1), ("pos", 1)):
+        half = texts[texts["label"].str.startswith(name)].assign(label=value)
+        write(tmp_path, f"{name}.csv", half)
+    assert {*labels(tmp_path)["train"].values()} == {"-1", "1"}
+
+
 def test_patterns_tell_apart_files_in_a_directory_that_is_named_after_two_splits(
     tmp_path: Path,
 ) -> None:

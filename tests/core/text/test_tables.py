@@ -297,3 +297,46 @@ def test_what_a_message_says_to_type_reads_the_file(
     data = parse(composed("data=local", "data.source.path=x", typed), Settings).data
     given = data.model_dump(include={"separator", "quote", "escape"})
     assert read(content, suffix, **given) == rows
+
+
+ASCII = "text,label\n" + "a plain film,pos\n" * 5000  # more than a sample
+
+
+@pytest.mark.parametrize(
+    ("rest", "message"),
+    [
+        ("un café très bon,pos\n".encode("cp1252"), r"seems to be in cp1252: set data.encoding="),
+        (b"a film\0,pos\n", r"NUL .*; most of it is: correct or remove what is not"),
+    ],
+)
+def test_what_fits_no_more_after_many_lines_is_told(
+    tmp_path: Path, rest: bytes, message: str
+) -> None:
+    (tmp_path / "a.csv").write_bytes(ASCII.encode() + rest)
+    with pytest.raises(InputError, match=message):
+        read_table(tmp_path / "a.csv", how())
+
+
+@pytest.mark.parametrize(("mark", "encoding"), [("utf-8-sig", "cp1252"), ("utf-16", "utf-16-le")])
+def test_a_byte_order_mark_is_never_a_part_of_a_name(
+    tmp_path: Path, mark: str, encoding: str
+) -> None:
+    (tmp_path / "a.csv").write_bytes("text,label\ncafé,pos\n".encode(mark))
+    if encoding == "cp1252":
+        with pytest.raises(InputError, match=r"seems to be in utf-8: set data.encoding="):
+            read_table(tmp_path / "a.csv", how(encoding=encoding))
+    else:
+        table = read_table(tmp_path / "a.csv", how(encoding=encoding))
+        assert table["text"].tolist() == ["café"]
+
+
+def test_an_arrow_file_is_read_like_a_stream(tmp_path: Path) -> None:
+    table = pa.table({"text": ["a film", "a play"], "label": ["pos", "neg"]})
+    with pa.ipc.new_file(tmp_path / "a.arrow", table.schema) as file:
+        file.write_table(table)
+    assert read_table(tmp_path / "a.arrow", how())["label"].tolist() == ["pos", "neg"]
+
+
+def test_a_missing_category_is_an_empty_string() -> None:
+    table = pd.DataFrame({"label": pd.Categorical(["x", "y", None])})
+    assert strings(table, "label", "a.parquet", "data.label").tolist() == ["x", "y", ""]

@@ -321,3 +321,13 @@ def test_an_old_path_of_a_tokenizers_file_is_dropped(
     (mine / "tokenizer.json").unlink()  # vocab.txt stays
     before = AutoTokenizer.from_pretrained(mine)(TEXTS)["input_ids"]
     assert AutoTokenizer.from_pretrained(rebuilt())(TEXTS)["input_ids"] == before
+
+
+def test_a_tokenizer_class_that_config_json_names_counts(
+    mine: Path, rebuilt: Callable[[], Path]
+) -> None:
+    config = json.loads((mine / "config.json").read_text())
+    (mine / "config.json").write_text(json.dumps(config | {"tokenizer_class": "Evil"}))
+    (mine / "tokenizer_config.json").unlink()
+    with pytest.raises(InputError, match="can't be loaded"):
+        rebuilt()
