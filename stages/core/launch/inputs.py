@@ -44,19 +44,36 @@ def _label(name: Any) -> Any:
 Printable = Annotated[str, AfterValidator(_printable)]
 Pattern = Annotated[str, AfterValidator(_checked_pattern)]
 LocalPath = Annotated[str, Field(min_length=1), AfterValidator(_expanded)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Encoding = Annotated[str, AfterValidator(_encoding)]
 Separator = Annotated[str, BeforeValidator(_separator), Field(min_length=1, max_length=1)]
 Character = Annotated[str, Field(max_length=1)]  # "": none
 Label = Annotated[str, BeforeValidator(_label, json_schema_input_type=str | int)]
 
 
-class PackageSource(Section):
-    """A directory or an archive inside a wheel or sdist of a package registry."""
+class Package(Section):
+    """A wheel or sdist of a package registry, and a path in it."""
+
+    requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+$")]
+    sha256: Sha256
+    member: Printable
+
+
+class PackageSource(Package):
+    """A directory or an archive inside one package."""
 
     kind: Literal["package"]
     watch: str
-    requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+$")]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class PartsSource(Section):
+    """A directory inside an archive that was cut into parts, in order, one a package."""
+
+    kind: Literal["parts"]
+    watch: str
+    parts: Annotated[list[Package], Field(min_length=2)]
+    archive: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # the joined one's name, with its suffix
+    sha256: Sha256
     member: Printable
 
 
@@ -78,7 +95,9 @@ class LocalSource(Section):
     path: LocalPath
 
 
-Source = Annotated[PackageSource | HubSource | LocalSource, Field(discriminator="kind")]
+Source = Annotated[
+    PackageSource | PartsSource | HubSource | LocalSource, Field(discriminator="kind")
+]
 
 
 class ModelConfig(Section):
