@@ -45,7 +45,7 @@ def run(config: Settings) -> str:
         if settings.optimize:
             remedy = "use export.optimize=false"
             try:
-                done = optimize(directory / "model.onnx")
+                done = optimize(directory / "model.onnx", manifest.positions)
                 exported = load_classifier(directory)
                 difference = largest_difference(tokenizer, pytorch, exported, texts)
             except Exception as error:  # the libraries raise many kinds

@@ -57,10 +57,10 @@ def test_a_difference_above_the_tolerance_fails_and_keeps_the_old_export(
 def test_a_graph_that_cant_be_optimized_names_the_way_out(
     project: Callable, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
-    def break_it(file: Path) -> str:
+    def break_it(file: Path, positions: int) -> str:
         if damage == "two files":
             file.with_name("model.onnx_data").touch()
-            return optimize(file)
+            return optimize(file, positions)
         model = onnx.load(file)
         if damage == "no graph":
             del model.graph.node[:]

@@ -9,6 +9,8 @@ from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.onnx_model import OnnxModel
 from onnxruntime.transformers.optimizer import optimize_model
 
+from stages.core.engines.biased_attention import fuse_biased_attentions
+
 # Beside a product with weights, what treats every token alike, and apart from the others.
 TOKEN_WISE = (
     *("Add", "Clip", "Div", "Erf", "FastGelu", "Gelu", "LayerNormalization", "Mul", "Pow"),
@@ -18,11 +20,12 @@ FIRST = "first_token"  # names the constant [0]
 INT8_INPUTS = 5  # of an attention: what an integer one reads too
 
 
-def optimize(file: Path) -> str:
+def optimize(file: Path, positions: int) -> str:
     """Fuse a model's operators, and let its last layer work on the first token alone.
 
     A text classifier's head reads no other token of that layer, so that what follows its attention
     is needed for one. Fused operators (Attention, Gelu) are ONNX Runtime's own.
+    `positions` is the longest text that the model reads, in tokens.
 
     Raises ValueError if the model is in more than one file, or has an attention that can't be INT8.
     """
@@ -35,6 +38,7 @@ def optimize(file: Path) -> str:
     options.enable_embed_layer_norm = False
     options.enable_bias_gelu = False
     model = optimize_model(str(file), "bert", opt_level=0, optimization_options=options)
+    fused = fuse_biased_attentions(model, positions)
     model.topological_sort()
     attentions = model.get_nodes_by_op_type("Attention")
     for node in attentions:
@@ -44,7 +48,8 @@ def optimize(file: Path) -> str:
     narrowed = read_first_token(model)
     model.remove_duplicated_initializer(None)  # of layers that share weights, as ALBERT's do
     model.save_model_to_file(str(file))
-    return f"{len(attentions)} attentions fused, {narrowed} operators for the first token alone"
+    fused += len(attentions)
+    return f"{fused} attentions fused, {narrowed} operators for the first token alone"
 
 
 def read_first_token(model: OnnxModel) -> int:
