@@ -10,9 +10,10 @@ from stages.core.launch.paths import ENCODER, REPORTS, existing
 from stages.core.launch.settings import Settings
 from stages.core.task.losses import ConsistencyTrainer, class_weights
 from stages.core.text.corpus import label_names, load_corpus
+from stages.core.training.cpu import begin
 from stages.core.training.positions import longest_text
 from stages.core.training.takeover import labelled_as, take_over
-from stages.core.training.trainer import begin, kept_accuracy, save_run, tokenize, train
+from stages.core.training.trainer import kept_accuracy, save_run, tokenize, train
 
 
 def run(config: Settings) -> str:

@@ -60,6 +60,7 @@ def run(config: Settings) -> str:
         settings=config.benchmark,
         constraints=config.report,
         data=json.loads((REPORTS / "data.json").read_text()),
+        made=json.loads((REPORTS / "augmented.json").read_text()),
         teacher=config.model.title,
         texts=config.data.title,
     )

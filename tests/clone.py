@@ -16,6 +16,8 @@ ENVIRONMENT = os.environ | {
         for who in ("AUTHOR", "COMMITTER")
         for key in ("NAME", "EMAIL")
     },
+    # Toy models gain nothing from more, and two clones at once lose much.
+    "OMP_NUM_THREADS": "1",
 }
 
 
@@ -36,7 +38,8 @@ class Clone:
         done = subprocess.run(
             command,
             cwd=self.directory,
-            env=ENVIRONMENT,
+            # One clone's measurement need not wait for the stages of another test's.
+            env=ENVIRONMENT | {"BERT_LATENCY_LOCKS": str(self.directory.parent)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -19,7 +19,8 @@ SMOKE = (
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ALL_STAGES = {
-    *("machine", "fetch@encoder", "fetch@corpus", "prepare", "finetune", "distill"),
+    *("machine", "fetch@encoder", "fetch@corpus", "prepare"),
+    *("finetune", "augment", "label", "distill"),
     *(f"export@{model}" for model in ROLES),
     *(f"quantize@{each.model}-{each.form}" for each in variants(FORMS[2:])),
     *(f"evaluate@{each.model}-{each.form}" for each in variants(FORMS)),

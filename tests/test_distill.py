@@ -6,33 +6,17 @@ from unittest.mock import Mock
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from stages import distill
 from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
 from stages.core.engines.variant import Manifest, Variant
-from stages.core.text.corpus import load_corpus
-from stages.core.training.logits import logits_of
-from stages.distill import with_transfer
+from stages.core.launch.paths import LABELLED
+from stages.core.text.corpus import load_corpus, load_texts
 from tests.families import make
 
 TEACHER = Variant("teacher", "pytorch").directory
 STUDENT = Variant("student", "pytorch").directory
-
-
-def test_the_teachers_logits_are_those_of_each_text_alone(project: Callable) -> None:
-    teacher = AutoModelForSequenceClassification.from_pretrained(TEACHER).eval()
-    tokenizer = AutoTokenizer.from_pretrained(TEACHER)
-    corpus = load_corpus()
-    raw = with_transfer(corpus)["text"][:]
-    assert raw == [*corpus["train"]["text"], *corpus["transfer"]["text"]]
-    logits = logits_of(teacher, tokenizer, raw, bf16=False, name="")
-    assert logits.shape == (len(raw), 2)
-    with torch.no_grad():
-        for row in (0, 7, len(raw) - 1):
-            alone = teacher(**tokenizer(raw[row], return_tensors="pt")).logits[0]
-            np.testing.assert_allclose(logits[row], alone, atol=1e-5)
 
 
 def test_the_student_has_learnt_from_the_teacher(project: Callable) -> None:
@@ -44,17 +28,19 @@ def test_the_student_has_learnt_from_the_teacher(project: Callable) -> None:
     assert Manifest.read(STUDENT) == Manifest("pytorch", "PyTorch", positions=64)
 
 
-@pytest.mark.parametrize(("label_weight", "asked"), [(0.5, [240]), (1, [])])
-def test_the_teacher_classifies_each_text_once_and_only_if_the_loss_uses_it(
-    project: Callable, monkeypatch: pytest.MonkeyPatch, label_weight: float, asked: list[int]
+@pytest.mark.parametrize("label_weight", [0.5, 1])
+def test_the_student_learns_from_labelled_texts_and_never_from_held_out_ones(
+    project: Callable, monkeypatch: pytest.MonkeyPatch, label_weight: float
 ) -> None:
-    logits = Mock(side_effect=logits_of)
     train = Mock(return_value=pd.read_csv("reports/distill.csv"))
-    monkeypatch.setattr(distill, "logits_of", logits)
     monkeypatch.setattr(distill.trainer, "train", train)
     project("distill", f"distill.label_weight={label_weight}")
-    assert [len(call.args[2]) for call in logits.call_args_list] == asked
-    assert "test" not in train.call_args.args[2]
+    texts = train.call_args.args[2]
+    assert {*texts} == {"train", "validation"}
+    taught = label_weight < 1  # by the teacher
+    assert ("teacher_logits" in texts["train"].column_names) is taught
+    source = load_texts(LABELLED) if taught else load_corpus()["train"]
+    assert texts["train"]["label"][:] == source["label"][:]
 
 
 def test_a_student_of_the_teachers_class_reads_token_types_as_the_teacher_does(

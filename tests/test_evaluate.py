@@ -43,7 +43,7 @@ def test_three_classes_go_all_the_way(project: Callable) -> None:
     Path("three").mkdir()
     table.assign(label=neutral).to_csv("three/texts.csv", index=False)
     data = ["data.source.path=three", "data.files.transfer=[]", "finetune.epochs=1"]
-    for stage, *overrides in STEPS[2:10]:
+    for stage, *overrides in STEPS[2:12]:
         project(stage, *data, "distill.epochs=1", *overrides)
     for variant in ("teacher_pytorch", "student_int8"):
         role, form = variant.split("_")

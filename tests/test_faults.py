@@ -58,7 +58,6 @@ class Workspace:
         self.directory = directory
         self.environment = ENVIRONMENT | {
             "BERT_LATENCY_LOCKS": str(directory.parent),
-            "OMP_NUM_THREADS": "1",
             "PYTHONDONTWRITEBYTECODE": "1",  # half a file of it would pass for a complete one
         }
         clone = Clone(directory)

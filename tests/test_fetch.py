@@ -110,7 +110,7 @@ def test_what_is_left_out_is_named_and_hidden_copies_are_not_read(empty: Callabl
         Path("mine", name).write_text("text,label\n")
     said = empty(*ITEM, "data.source.path=mine")
     assert fetched() == ["more.jsonl.gz", "part2.CSV", "reviews.csv"]
-    others = ".ipynb_checkpoints/reviews-checkpoint.csv, b.json, notes.md"
+    others = "b.json, notes.md, .ipynb_checkpoints/reviews-checkpoint.csv"
     assert f"left out, as no tables (3): {others}" in said
 
 

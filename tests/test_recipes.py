@@ -17,7 +17,8 @@ README = (ROOT / "README.md").read_text()
 SHOWN = dict(re.findall(r"```text\n\$ (.+?)\n(.*?)```", README, re.DOTALL))
 NOT_RUN = {  # by how they begin, and why
     "source .venv": "Clone does",
-    "dvc exp run -S +experiment=post": "the Hub, and days",
+    "dvc exp run -S +experiment=post": "the Hub, and hours",
+    "dvc exp run -S +experiment=small": "a quarter of an hour",
     "dvc exp run -S +experiment=smoke": "test_dag.py does",
     "dvc exp run -S student.init=checkpoint": "test_distill.py does",
     "dvc exp run -n both": "test_dag.py does, with other settings",

@@ -9,6 +9,8 @@ from stages.core.launch.errors import InputError
 ENCODER = Path("data/raw/encoder")
 CORPUS_SOURCE = Path("data/raw/corpus")
 CORPUS = Path("data/corpus")
+AUGMENTED = Path("data/augmented")
+LABELLED = Path("data/labelled")
 CHECKPOINTS = Path("data/checkpoints")  # of a training that is going on
 MODELS = Path("data/models")
 EVALUATION = Path("data/evaluation")

@@ -25,6 +25,7 @@ from stages.core.launch.parse import (
 )
 
 Form = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+Number = Annotated[int, Field(ge=0)]
 Forms = Annotated[list[Form], Field(min_length=1)]
 
 
@@ -46,7 +47,7 @@ class RunConfig(Section):
 class TrainingConfig(Section):
     """Settings of one training run."""
 
-    epochs: Annotated[int, Field(ge=0)]
+    epochs: Number
     batch_size: Count
     learning_rate: Positive
     warmup_ratio: Share
@@ -70,6 +71,23 @@ class DistillConfig(TrainingConfig):
     label_weight: Annotated[float, Field(ge=0, le=1)]
 
 
+class AugmentConfig(Section):
+    """How many texts are made for the teacher to label."""
+
+    clauses: bool
+    spans: Number
+    joined: Number
+    replaced: Number
+    replaced_share: Share
+    seed: Seed
+
+
+class LabelConfig(Section):
+    """Settings of the teacher's labelling."""
+
+    bf16: Literal["auto", "on", "off"]
+
+
 class StudentConfig(Section):
     """The student's shape and initialisation; null stands for that of the source of its weights."""
 
@@ -81,7 +99,7 @@ class StudentConfig(Section):
     dropout: Share
     init: Literal["teacher", "encoder", "checkpoint", "scratch"]
     checkpoint: LocalPath
-    teacher_layers: list[Annotated[int, Field(ge=0)]] | None
+    teacher_layers: Literal["first", "even"] | list[Number]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -89,7 +107,8 @@ class StudentConfig(Section):
             raise ValueError(
                 f"n_layers is null, which init = {self.init!r} can't do; give a number"
             )
-        if self.teacher_layers is not None and len(self.teacher_layers) != self.n_layers:
+        named = isinstance(self.teacher_layers, list)
+        if named and len(self.teacher_layers) != self.n_layers:
             raise ValueError(f"teacher_layers must name n_layers = {self.n_layers} layers")
         return self
 
@@ -142,7 +161,7 @@ class SweepConfig(Section):
 
     rounds: Count
     seconds: NonNegative
-    warmup: Annotated[int, Field(ge=0)]
+    warmup: Number
     lengths: Annotated[list[Annotated[int, Field(ge=3)]], Field(min_length=1)]
     batch_sizes: Annotated[list[Count], Field(min_length=1)]
 
@@ -160,7 +179,7 @@ class BenchmarkConfig(Section):
     rounds: Annotated[int, Field(ge=6)]  # fewer give no 95 % interval of a median
     calls: Count
     seconds: NonNegative
-    warmup: Annotated[int, Field(ge=0)]
+    warmup: Number
     post_sentence: Text
     control: Text
     sweep: SweepConfig
@@ -196,6 +215,8 @@ class Settings(Section):
     model: ModelConfig
     data: DataConfig
     finetune: FinetuneConfig
+    augment: AugmentConfig
+    label: LabelConfig
     distill: DistillConfig
     student: StudentConfig
     forms: Forms

@@ -41,6 +41,7 @@ class Findings:
     settings: BenchmarkConfig
     constraints: ReportConfig
     data: dict[str, Any]  # data.json
+    made: dict[str, int]  # augmented.json
     teacher: str  # the encoder's title
     texts: str  # the corpus's title
 

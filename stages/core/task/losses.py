@@ -11,7 +11,7 @@ from torch.nn import functional
 from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-UNLABELLED = -100  # the label that PyTorch's cross-entropy ignores
+from stages.core.text.corpus import UNLABELLED
 
 
 def lengths(texts: Dataset) -> np.ndarray:

@@ -114,6 +114,7 @@ def from_scratch(config: StudentConfig, teacher: PreTrainedModel) -> PreTrainedM
         ("hidden_size", config.dim),
         ("num_attention_heads", config.n_heads),
         ("intermediate_size", config.hidden_dim),
+        ("pooler_hidden_size", config.dim if hasattr(shape, "pooler_hidden_size") else None),
     ):
         if value is not None:
             setattr(shape, name, value)
@@ -167,7 +168,7 @@ def distilbert_config(
 
 
 def chosen_layers(config: StudentConfig, source: PretrainedConfig) -> list[int]:
-    """Return the source's layer for each of the student's, by default evenly from the first.
+    """Return the source's layer for each of the student's: named, the first ones, or evenly spaced.
 
     Where a layer's place decides what it computes (every third layer of a ModernBERT attends to all
     tokens), each is one that computes the same in its new place.
@@ -188,13 +189,17 @@ def chosen_layers(config: StudentConfig, source: PretrainedConfig) -> list[int]:
             f"the layers of a {source.model_type} can't be copied into a student, since each has "
             "settings of its own; use student.init=scratch"
         )
-    wanted = config.teacher_layers or [
-        min(
-            (layer for layer in range(depth) if same_kind(source, place, layer)),
-            key=lambda layer: abs(layer - even),
-        )
-        for place, even in enumerate(np.linspace(0, depth - 1, count).round().astype(int))
-    ]
+    wanted = config.teacher_layers
+    if wanted == "first":
+        wanted = [*range(count)]
+    elif wanted == "even":
+        wanted = [
+            min(
+                (layer for layer in range(depth) if same_kind(source, place, layer)),
+                key=lambda layer: abs(layer - even),
+            )
+            for place, even in enumerate(np.linspace(0, depth - 1, count).round().astype(int))
+        ]
     if max(wanted) >= depth or count > depth:
         raise InputError(
             f"the student's layers are {wanted} of a model that has 0 to {depth - 1}; change "
@@ -204,7 +209,7 @@ def chosen_layers(config: StudentConfig, source: PretrainedConfig) -> list[int]:
         if not same_kind(source, place, layer):
             raise InputError(
                 f"student.teacher_layers = {wanted}, but layer {layer} of a {source.model_type} "
-                f"would compute something else as layer {place}; use student.teacher_layers=null"
+                f"would compute something else as layer {place}; use student.teacher_layers=even"
             )
     return wanted
 

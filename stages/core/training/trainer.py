@@ -3,13 +3,12 @@
 import math
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cpuinfo
 import pandas as pd
-import torch
 from datasets import DatasetDict
 from transformers import (
     DataCollatorWithPadding,
@@ -20,47 +19,16 @@ from transformers import (
     TrainerCallback,
     TrainerState,
     TrainingArguments,
-    set_seed,
 )
 
 from stages.core.launch.atomic import atomic_directory, atomic_file
-from stages.core.launch.cores import cores
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import CHECKPOINTS
 from stages.core.launch.settings import TrainingConfig
 from stages.core.task.decoding import accuracy, predicted
 from stages.core.training.averaging import WeightAverage
+from stages.core.training.cpu import bf16_wanted
 from stages.core.training.resuming import last_checkpoint, run_key
-
-# Instructions that multiply bfloat16 numbers, of x86 and of ARM.
-BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
-
-
-def cpu_has_bf16() -> bool:
-    """Return whether this CPU has bfloat16 instructions, which PyTorch otherwise emulates.
-
-    PyTorch's own answer alone is yes for every CPU with AVX-512.
-    """
-    flags = cpuinfo.get_cpu_info().get("flags", ())
-    return bool(BF16 & {*flags}) and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-
-
-def begin(seed: int) -> None:
-    """Seed all random numbers, and use no more threads than this process may have cores."""
-    set_seed(seed)
-    torch.set_num_threads(min(torch.get_num_threads(), cores()))  # torch knows no CPU quota
-
-
-def bf16_wanted(setting: str) -> bool:
-    """Return whether to train under bfloat16 autocast.
-
-    Raises:
-        InputError: it is `on`, but this CPU would emulate it, which is far slower.
-    """
-    supported = cpu_has_bf16()
-    if setting == "on" and not supported:
-        raise InputError("bf16 = on, but this CPU has no bfloat16 instructions; use auto or off")
-    return setting != "off" and supported
 
 
 def tokenize(corpus: DatasetDict, tokenizer: PreTrainedTokenizerBase) -> DatasetDict:
@@ -112,7 +80,11 @@ def train(
         data_collator=DataCollatorWithPadding(tokenizer),
         processing_class=tokenizer,
         compute_metrics=_metrics,
-        callbacks=[WeightAverage(config.average_decay), FiniteLoss(section)],
+        callbacks=[
+            WeightAverage(config.average_decay),
+            FiniteLoss(section),
+            TimeEstimate(section),
+        ],
         **trainer_options,
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
@@ -171,6 +143,28 @@ class FiniteLoss(TrainerCallback):
                 f"{self.section}.learning_rate = {args.learning_rate}: the validation loss is "
                 f"{loss} after epoch {state.epoch:.0f}; use a lower one, or, if that does not "
                 "help, another model: its weights may not be finite"
+            )
+
+
+class TimeEstimate(TrainerCallback):
+    """Says early how long a training will take."""
+
+    STEPS = 50  # in which a sampler that groups by length gives long and short batches
+
+    def __init__(self, section: str) -> None:
+        self.section = section
+        self.times: list[float] = []
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
+        """Print the estimate once."""
+        self.times.append(time.perf_counter())
+        if len(self.times) == self.STEPS:
+            step = (self.times[-1] - self.times[0]) / (self.STEPS - 1)
+            minutes = math.ceil(step * (state.max_steps - state.global_step) / 60)
+            print(
+                f"{self.section}: about {minutes} min to go ({state.max_steps} steps of "
+                f"{args.train_batch_size} texts, {step:.1f} s each)",
+                flush=True,
             )
 
 

@@ -39,6 +39,7 @@ def test_params_yaml_is_the_composition_of_conf(
         ["+experiment=post"],
         ["model=local", "model.source.path=x", "data=local", "data.source.path=y"],
         ["quantize=[int8,int8_per_tensor]", "forms=[pytorch,onnx,int8,int8_per_tensor]"],
+        ["+experiment=small"],
         ["+experiment=smoke"],
         ["+experiment=no-teacher"],
         ["+experiment=sweep"],
@@ -52,7 +53,7 @@ def test_every_choice_is_valid(choice: list[str]) -> None:
 BAD = [
     ("finetune.epochs=many", "finetune.epochs = 'many': .*valid integer"),
     ("~finetune.epochs", "finetune.epochs is not set"),
-    ("student.teacher_layers=[0,1]", "teacher_layers must name n_layers = 3 layers"),
+    ("student.teacher_layers=[0,1]", "teacher_layers must name n_layers = 4 layers"),
     ("data.source.kind=ftp", "'ftp'"),
     ("report.sla_percentile=99 benchmark.rounds=10", "= 99 needs 1000 calls, but .* = 400; raise"),
     ("report.sla_percentile=95 benchmark.calls=5", "= 95 needs 200 calls, but .* = 125; raise"),
@@ -159,7 +160,7 @@ def walk(value: Any, schema: dict[str, Any], path: tuple[str | int, ...] = ()) -
     for option in schema.get("anyOf", [schema]):
         for name, child in option.get("properties", {}).items():
             yield from walk(value[name], child, (*path, name))
-        for i, item in enumerate(value if "items" in option and value else ()):
+        for i, item in enumerate(value if "items" in option and isinstance(value, list) else ()):
             yield from walk(item, option["items"], (*path, i))
 
 
@@ -167,7 +168,7 @@ def wrong(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Return values that a key's schema does not allow: of another type, or out of its range."""
     if "anyOf" in schema:  # a type or null
         schema, *others = (option for option in schema["anyOf"] if option["type"] != "null")
-        if others:  # a string or a whole number
+        if others:  # of two types
             return st.sampled_from([None, math.nan, 0.5, True, {"unknown": 1}, [[None]]])
         return wrong(schema).filter(lambda value: value is not None)
     kind = schema.get("type", "enum")

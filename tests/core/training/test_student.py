@@ -55,7 +55,7 @@ def build_student(config: StudentConfig, model: PreTrainedModel) -> PreTrainedMo
 
 
 def student_config(**changes: object) -> StudentConfig:
-    return StudentConfig(**{**composed().student, **changes})
+    return StudentConfig(**{**composed("student=minilm-3l").student, **changes})
 
 
 IDS = torch.randint(3, 30, (2, 9), generator=torch.Generator().manual_seed(0))
@@ -144,15 +144,16 @@ def test_a_modernberts_layers_stay_global_or_local() -> None:
 @pytest.mark.parametrize(
     ("n_layers", "chosen", "expected"),
     [
-        (1, None, [0]),
-        (2, None, [0, 5]),
-        (3, None, [0, 2, 5]),
-        (4, None, [0, 2, 3, 5]),
+        (1, "even", [0]),
+        (2, "even", [0, 5]),
+        (3, "even", [0, 2, 5]),
+        (4, "even", [0, 2, 3, 5]),
+        (2, "first", [0, 1]),
         (2, [4, 1], [4, 1]),
     ],
 )
-def test_layers_are_spaced_evenly_or_as_configured(
-    n_layers: int, chosen: list[int] | None, expected: list[int]
+def test_layers_are_the_first_ones_evenly_spaced_or_named(
+    n_layers: int, chosen: str | list[int], expected: list[int]
 ) -> None:
     model = teacher()
     student = build_student(student_config(n_layers=n_layers, teacher_layers=chosen), model)

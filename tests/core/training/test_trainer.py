@@ -3,14 +3,12 @@ from unittest.mock import Mock
 
 import pandas as pd
 import pytest
-import torch
 from transformers import TrainerState, TrainingArguments
 
 from stages.core.launch.errors import InputError
-from stages.core.training import trainer
 from stages.core.training.trainer import (
     FiniteLoss,
-    bf16_wanted,
+    TimeEstimate,
     kept_accuracy,
     learning_curve,
     save_run,
@@ -60,46 +58,14 @@ def test_a_non_finite_validation_loss_names_the_learning_rate(loss: float) -> No
         FiniteLoss("distill").on_evaluate(arguments, state, metrics={"eval_loss": loss})
 
 
-@pytest.mark.parametrize(
-    ("setting", "supported", "wanted"),
-    [("auto", True, True), ("auto", False, False), ("off", True, False), ("on", True, True)],
-)
-def test_bf16_follows_the_cpu(
-    monkeypatch: pytest.MonkeyPatch, setting: str, supported: bool, wanted: bool
+def test_a_training_says_once_how_long_it_will_take(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr("stages.core.training.trainer.cpu_has_bf16", lambda: supported)
-    assert bf16_wanted(setting) is wanted
-
-
-def test_bf16_is_refused_where_it_would_be_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.core.training.trainer.cpu_has_bf16", lambda: False)
-    with pytest.raises(InputError, match="no bfloat16 instructions; use auto or off"):
-        bf16_wanted("on")
-
-
-@pytest.mark.parametrize(
-    ("flags", "torchs", "expected"),
-    [
-        (["avx512f", "avx512bw", "avx512_vnni"], True, False),  # which PyTorch would emulate
-        (["avx512f", "avx512_bf16"], True, True),
-        (["amx_bf16"], True, True),
-        (["asimd", "bf16"], True, True),
-        (["avx512_bf16"], False, False),  # as with ONEDNN_MAX_CPU_ISA
-        ([], False, False),
-    ],
-)
-def test_bfloat16_is_a_cpus_own_instructions(
-    monkeypatch: pytest.MonkeyPatch, flags: list[str], torchs: bool, expected: bool
-) -> None:
-    monkeypatch.setattr(trainer.cpuinfo, "get_cpu_info", lambda: {"flags": flags})
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: torchs)
-    assert trainer.cpu_has_bf16() is expected
-
-
-def test_training_takes_no_more_threads_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    monkeypatch.setattr(trainer, "cores", lambda: 2)
-    trainer.begin(13)
-    assert torch.get_num_threads() == 2
-    torch.set_num_threads(before)
+    clock = iter(range(0, 1000, 2))  # two seconds a step
+    monkeypatch.setattr("stages.core.training.trainer.time.perf_counter", lambda: next(clock))
+    estimate = TimeEstimate("distill")
+    arguments = TrainingArguments(per_device_train_batch_size=32)
+    for step in range(1, 101):
+        estimate.on_step_end(arguments, TrainerState(max_steps=650, global_step=step))
+    expected = "distill: about 20 min to go (650 steps of 32 texts, 2.0 s each)\n"
+    assert capsys.readouterr().out == expected

@@ -1,0 +1,117 @@
+"""Texts made from others, for a teacher to label: their labels are what it says of them.
+
+Quantity is what a student needs (Jiao et al., 2020, "TinyBERT", arXiv:1909.10351), and a changed
+text need not keep its meaning, since the teacher reads the changed one.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from random import Random
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+WORD = re.compile(r"\w+")
+BREAK = re.compile(r'[,;:.!?()"]+|\s[-–—]+\s|--')
+JOINTS = (", ", " and ", " but ", "; ", ". ")  # between clauses
+NEIGHBOURS = 8  # of a word
+ROWS = 512  # of a product with all words
+RUN = 8  # words that a made text may not share with a held-out one
+WHOLE = 4  # words from which on a held-out text is not found in others by chance
+
+
+def clauses(text: str) -> list[str]:
+    """Return the parts of a text between punctuation marks, of two words or more."""
+    parts = (part.strip() for part in BREAK.split(text))
+    return [part for part in parts if len(part.split()) > 1]
+
+
+def spans(text: str, count: int, random: Random) -> list[str]:
+    """Return `count` random runs of a text's words, of two or more but not all; none of two."""
+    words = text.split()
+    found = []
+    for _ in range(count if len(words) > 2 else 0):
+        length = random.randint(2, len(words) - 1)
+        start = random.randint(0, len(words) - length)
+        found.append(" ".join(words[start : start + length]))
+    return found
+
+
+def joined(parts: list[str], count: int, random: Random) -> list[str]:
+    """Return `count` joins of two random clauses."""
+    return [
+        random.choice(parts) + random.choice(JOINTS) + random.choice(parts)
+        for _ in range(count if parts else 0)
+    ]
+
+
+def replaced(text: str, near: dict[str, list[str]], share: float, random: Random) -> str:
+    """Return a text with about a `share` of its words replaced by a neighbour, if they have any."""
+
+    def other(match: re.Match[str]) -> str:
+        names = near.get(match[0].casefold())
+        return random.choice(names) if names and random.random() < share else match[0]
+
+    return WORD.sub(other, text)
+
+
+def neighbours(
+    texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, embeddings: torch.Tensor
+) -> dict[str, list[str]]:
+    """Return the words of `texts` nearest to each, by the cosine of their embeddings.
+
+    `embeddings` has the shape (tokens, width). Words of several tokens have none.
+    """
+    counts = Counter(word.casefold() for text in texts for word in WORD.findall(text))
+    # With a space, as inside a text: some tokenizers have other tokens for a beginning.
+    words = [word for word, _ in counts.most_common() if not word.isdecimal()]
+    tokens = tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
+    known: dict[int, str] = {}  # the most frequent word of a token
+    for word, ids in zip(words, tokens, strict=True):
+        if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
+            known.setdefault(ids[0], word)
+    names = [*known.values()]
+    vectors = torch.nn.functional.normalize(embeddings[[*known]].float(), dim=1)
+    near = {}
+    for start in range(0, len(names), ROWS):
+        likeness = vectors[start : start + ROWS] @ vectors.T
+        best = likeness.topk(min(NEIGHBOURS + 1, len(names))).indices[:, 1:]  # the first is itself
+        for name, places in zip(names[start : start + ROWS], best.tolist(), strict=True):
+            near[name] = [names[place] for place in places]
+    return near
+
+
+class HeldOut:
+    """The texts that no made text may give away."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.runs: set[str] = set()
+        self.whole: set[str] = set()
+        for text in texts:
+            words = _words(text)
+            for length in range(1, RUN + 1):
+                self.runs.update(_runs(words, length))
+            if WHOLE <= len(words) < RUN:
+                self.whole.add(" ".join(words))
+        self.lengths = {text.count(" ") + 1 for text in self.whole}
+
+    def overlaps(self, text: str) -> bool:
+        """Return whether a text is a part of one, shares eight words in a row, or contains one.
+
+        One of three words or fewer is contained in others by chance.
+        """
+        words = _words(text)
+        return not self.runs.isdisjoint(_runs(words, min(RUN, len(words)))) or any(
+            not self.whole.isdisjoint(_runs(words, length)) for length in self.lengths
+        )
+
+
+def _words(text: str) -> list[str]:
+    return WORD.findall(text.casefold())
+
+
+def _runs(words: list[str], length: int) -> list[str]:
+    return [
+        " ".join(words[start : start + length]) for start in range(len(words) - length + 1)
+    ] or [" ".join(words)]

@@ -1,0 +1,49 @@
+"""Let the teacher label every text that the student learns from."""
+
+import numpy as np
+from datasets import Dataset, DatasetDict, Value, concatenate_datasets
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from stages.core.engines.variant import Variant
+from stages.core.launch.atomic import atomic_directory
+from stages.core.launch.command import launch
+from stages.core.launch.paths import AUGMENTED, LABELLED, existing
+from stages.core.launch.settings import Settings
+from stages.core.text.corpus import UNLABELLED, load_corpus, load_texts
+from stages.core.training.cpu import bf16_wanted, limit_threads
+from stages.core.training.logits import logits_of
+
+
+def run(config: Settings) -> str:
+    """Write data/labelled: text, label (of train texts alone) and teacher_logits.
+
+    A stage of its own, so that another student or loss finds them in the cache.
+    """
+    limit_threads()
+    directory = existing(Variant("teacher", "pytorch").directory)
+    teacher = AutoModelForSequenceClassification.from_pretrained(directory).eval()
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    texts = all_texts(load_corpus(), load_texts(AUGMENTED))
+    bf16 = bf16_wanted(config.label.bf16)
+    logits = logits_of(teacher, tokenizer, texts["text"][:], bf16=bf16, name="teacher's logits")
+    with atomic_directory(LABELLED) as part:
+        texts.add_column("teacher_logits", logits.tolist()).save_to_disk(part)
+    return f"{LABELLED} with {len(texts)} texts"
+
+
+def all_texts(corpus: DatasetDict, augmented: Dataset) -> Dataset:
+    """Return the train texts, then the transfer and the made ones with a label that losses ignore.
+
+    Columns: text, label.
+    """
+    train_texts = corpus["train"].cast_column("label", Value("int64"))
+    others = [corpus["transfer"]] if "transfer" in corpus else []
+    others.append(augmented.select_columns("text"))
+    unlabelled = [
+        texts.add_column("label", np.full(len(texts), UNLABELLED)) for texts in others if len(texts)
+    ]
+    return concatenate_datasets([train_texts, *unlabelled])
+
+
+if __name__ == "__main__":
+    launch(run)

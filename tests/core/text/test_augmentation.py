@@ -1,0 +1,86 @@
+from random import Random
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerBase
+
+from stages.core.text.augmentation import HeldOut, clauses, joined, neighbours, replaced, spans
+
+TEXTS = st.lists(st.sampled_from(["a", "b", "c", "d", "e", "f"]), max_size=12).map(" ".join)
+
+
+def test_clauses_are_what_stands_between_punctuation() -> None:
+    text = "A well-made film -- funny, at that; see it! Now"
+    assert clauses(text) == ["A well-made film", "at that", "see it"]
+
+
+@given(TEXTS, st.integers(0, 5), st.integers())
+def test_a_span_is_a_part_of_its_text(text: str, count: int, seed: int) -> None:
+    found = spans(text, count, Random(seed))
+    assert len(found) == (count if len(text.split()) > 2 else 0)
+    for span in found:
+        assert f" {span} " in f" {text} "
+        assert 1 < len(span.split()) < len(text.split())
+
+
+def test_joins_are_of_two_clauses() -> None:
+    found = joined(["so it is", "what a film"], 50, Random(0))
+    assert len(found) == 50
+    assert all(text.startswith(("so it is", "what a film")) for text in found)
+    assert joined([], 5, Random(0)) == []
+
+
+@given(TEXTS, st.integers())
+def test_replaced_words_are_neighbours_and_the_rest_stays(text: str, seed: int) -> None:
+    near = {"a": ["b"], "c": ["d", "e"]}
+    others = replaced(text, near, 0.5, Random(seed)).split()
+    for word, other in zip(text.split(), others, strict=True):
+        assert other == word or other in near[word]
+    assert replaced(text, near, 0, Random(seed)) == text
+
+
+def test_a_share_of_one_replaces_every_word_that_has_neighbours() -> None:
+    assert replaced("Good, very good!", {"good": ["fine"]}, 1, Random(0)) == "fine, very fine!"
+
+
+class WordTokenizer(PreTrainedTokenizerBase):
+    """A token a word; a word that is not known is two tokens."""
+
+    KNOWN = ("good", "fine", "bad")
+    unk_token_id = 9
+
+    def __init__(self) -> None:
+        pass
+
+    def __call__(self, texts: list[str], **_: bool) -> dict[str, list[list[int]]]:
+        words = (text.strip() for text in texts)
+        known = self.KNOWN
+        return {"input_ids": [[known.index(w)] if w in known else [7, 8] for w in words]}
+
+
+def test_neighbours_are_the_nearest_words_of_one_token() -> None:
+    embeddings = torch.tensor([[1.0, 0.1], [2.0, 0.0], [0.0, 1.0]])
+    found = neighbours(["Good and fine", "bad unheardof"], WordTokenizer(), embeddings)
+    assert found == {"good": ["fine", "bad"], "fine": ["good", "bad"], "bad": ["good", "fine"]}
+
+
+LONG = "one two three four five six seven eight nine ten"
+
+
+@pytest.mark.parametrize(
+    ("text", "overlaps"),
+    [
+        (LONG, True),
+        ("Three, four!", True),  # a part
+        ("x one two three four five six seven eight y", True),  # eight words in a row
+        ("x one two three four five six seven y", False),
+        ("what a very good film it is", True),  # contains a short one
+        ("nice indeed", False),  # contains one that is short by chance
+        ("nice", True),
+        ("something else", False),
+    ],
+)
+def test_held_out_texts_are_not_given_away(text: str, overlaps: bool) -> None:
+    assert HeldOut([LONG, "A very good film.", "Nice"]).overlaps(text) is overlaps
