@@ -13,7 +13,7 @@ test: lint  ## check style and types, run the unit tests
 	pytest -n 2 --dist worksteal
 
 smoke: $(VENV)/ready  ## run the real DAG, shrunken, and README's commands, in fresh clones; inject 16 faults
-	pytest -m slow -n 2 --dist loadfile tests/test_dag.py tests/test_recipes.py
+	pytest -m slow -n 2 --dist loadfile tests/test_dag.py tests/test_post.py tests/test_recipes.py
 	pytest -m slow tests/test_faults.py
 
 faults: $(VENV)/ready  ## inject a hundred faults into the shrunken DAG (FAULTS=100 SEED=0)
@@ -36,11 +36,11 @@ lint: $(VENV)/ready  ## check style and types
 params: $(VENV)/ready  ## compose conf/ into params.yaml
 	python -m stages.tools.params
 
-seeds: $(VENV)/ready  ## repeat the small experiment over three seeds, into reports/sweeps/seed
-	python -m stages.tools.sweep seed 13 14 15 -- '+experiment=[small,sweep]'
+seeds: $(VENV)/ready  ## repeat the experiment over three seeds, into reports/sweeps/seed
+	python -m stages.tools.sweep seed=13,14,15 -- +experiment=sweep
 
 depth: $(VENV)/ready  ## trace accuracy against latency over the student's depth
-	python -m stages.tools.sweep student.n_layers 1 2 3 4 -- '+experiment=[small,sweep]'
+	python -m stages.tools.sweep student.n_layers=3,4,5,6 -- +experiment=sweep
 
 readme: $(VENV)/ready  ## put the generated table into README.md
 	python -m stages.tools.readme

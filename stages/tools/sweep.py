@@ -1,55 +1,84 @@
-"""Run the experiment for several values of a setting, and compare the results.
+"""Run the experiment for several values of settings, and compare the results.
 
-    python -m stages.tools.sweep seed 13 14 15 -- data=local data.source.path=reviews.csv
+    python -m stages.tools.sweep seed=13,14,15 -- data=local data.source.path=reviews.csv
 
-What follows `--` are settings of every run. Each run is a DVC experiment in a copy of the
-workspace; what was made before comes from the cache.
+Several settings make a grid, of which `seed` is averaged over. What follows `--` are settings of
+every run. Each run is a DVC experiment in a copy of the workspace; what was made before comes from
+the cache.
 """
 
+import itertools
 import json
 import re
 import shlex
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import dvc.api
+import numpy as np
 import pandas as pd
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from scipy.stats import t
 
 from stages.core.launch.atomic import atomic_directory, write_text
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import REPORTS, check_root
 from stages.core.measuring.conditions import commit
-from stages.core.reporting import tables
+from stages.core.reporting import figures, tables
+from stages.core.reporting.latency import CONFIDENCE
 from stages.core.reporting.results import fastest_student
 
+SEED = "seed"
 EACH = (
-    tables.Column("Value", "value"),
     *(tables.VARIANT, tables.PARAMETERS, tables.SIZE, tables.VALIDATION),
     *(tables.ACCURACY_INTERVAL, tables.RETAINED, tables.MEAN, tables.FASTER),
 )
-SPREADS = [replace(each, format="{}") for each in (tables.ACCURACY, tables.RETAINED)]
+OVER_SEEDS = (tables.VALIDATION, tables.ACCURACY, tables.RETAINED)
+Grid = dict[str, list[str]]  # the values of each setting
 
 
-def run(setting: str, values: list[str], overrides: list[str]) -> Path:
-    """Write reports/sweeps/<setting>: a table of every run's results, and a page."""
-    if len(set(values)) < 2 or len(set(values)) < len(values):
-        raise InputError(f"{setting} = {values}: name two or more different values")
-    results = []
-    for value in values:
-        name = re.sub(r"[^\w-]+", "-", f"{setting}-{value}")
-        experiment(name, [*overrides, f"{setting}={value}"])
+def run(grid: Grid, overrides: list[str]) -> Path:
+    """Write reports/sweeps/<settings>: a table of every run's results, a page and a figure."""
+    code, runs = commit(), []
+    for values in itertools.product(*grid.values()):
+        point = dict(zip(grid, values, strict=True))
+        settings = [f"{setting}={value}" for setting, value in point.items()]
+        name = safe("-".join(settings))
+        experiment(name, [*overrides, *settings])
         with dvc.api.open(str(REPORTS / "results.csv"), rev=name) as file:
-            results.append(pd.read_csv(file).assign(value=value))
-    table = pd.concat(results, ignore_index=True)
-    target = REPORTS / "sweeps" / setting
+            runs.append(pd.read_csv(file).assign(**point))
+    table = pd.concat(runs, ignore_index=True)
+    chosen = students(table, [*grid])
+    target = REPORTS / "sweeps" / safe("-".join(grid))
     with atomic_directory(target) as directory:
         table.to_csv(directory / "results.csv", index=False)
-        write_text(directory / "README.md", page(setting, table, overrides))
+        figures.against_the_post(chosen, [*grid]).save(directory / "against_the_post.svg")
+        write_text(directory / "README.md", page(grid, table, chosen, overrides, code))
     return target
+
+
+def safe(name: str) -> str:
+    """Return a name that files and experiments may have."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-")
+
+
+def parse_grid(arguments: list[str]) -> Grid:
+    """Return the values of each setting; InputError if one can't be read, or there is but one."""
+    grid = {}
+    for argument in arguments:
+        try:
+            parsed = OverridesParser.create().parse_override(argument)
+            swept = parsed.is_choice_sweep()
+            values = [*parsed.sweep_string_iterator()] if swept else [argument.partition("=")[2]]
+        except HydraException as error:
+            raise InputError(f"{argument}: {error}; write setting=value,value") from error
+        if len({*values}) < 2 or len({*values}) < len(values):
+            raise InputError(f"{argument}: name two or more different values, with commas")
+        grid[argument.partition("=")[0]] = values
+    return grid
 
 
 def experiment(name: str, overrides: list[str]) -> None:
@@ -83,44 +112,61 @@ def _exp(*arguments: str, stdout: int | None = None) -> str:
     return done.stdout or ""
 
 
-def page(setting: str, table: pd.DataFrame, overrides: list[str]) -> str:
-    """Return the sweep's page (columns of results.csv, and value)."""
-    runs = [run.set_index("variant") for _, run in table.groupby("value", sort=False)]
-    students = pd.concat([run.loc[[fastest_student(run)]] for run in runs])
-    shares = [str(each.source) for each in SPREADS]
-    spreads = table.groupby("variant", sort=False)[shares].agg(spread)
-    given = ["--", *overrides] if overrides else []
-    command = shlex.join([setting, *table["value"].unique(), *given])
-    return f"""# {setting}
+def students(table: pd.DataFrame, settings: list[str]) -> pd.DataFrame:
+    """Return the fastest student of each run (columns of results.csv, and the settings)."""
+    runs = [run.set_index("variant") for _, run in table.groupby(settings, sort=False)]
+    return pd.concat([run.loc[[fastest_student(run)]] for run in runs])
+
+
+def page(
+    grid: Grid, table: pd.DataFrame, chosen: pd.DataFrame, overrides: list[str], code: str | None
+) -> str:
+    """Return the sweep's page; `chosen` are the rows of `table` that `students` returns."""
+    swept = [f"{setting}={','.join(values)}" for setting, values in grid.items()]
+    command = shlex.join([*swept, *(["--", *overrides] if overrides else [])])
+    columns = [tables.Column(setting, setting) for setting in grid]
+    return f"""# {", ".join(grid)}
 
 The fastest student of each run, all else being equal. × is how many times faster it is than the
 teacher in PyTorch, timed in the same run, from text to label of test sentences. Intervals are of
-95 %. Every variant is in [results.csv](results.csv). Commit {commit()}; the command:
+95 %. Every variant is in [results.csv](results.csv). Commit {code}; the command:
 `python -m stages.tools.sweep {command}`.
 
-{tables.markdown(tables.render(students, EACH))}
+{tables.markdown(tables.render(chosen, [*columns, *EACH]))}
 
-Over these runs, as mean ± standard deviation (range):
+![Accuracy kept against latency, beside the post](against_the_post.svg)
+{over_seeds(grid, table) if SEED in grid else ""}"""
 
-{tables.markdown(tables.render(spreads, [tables.VARIANT, *SPREADS]))}
+
+def over_seeds(grid: Grid, table: pd.DataFrame) -> str:
+    """Return a section with the mean of every variant over the seeds, for each other setting."""
+    others = [setting for setting in grid if setting != SEED]
+    shares = [str(each.source) for each in OVER_SEEDS]
+    groups = table.groupby([*others, "variant"], sort=False)[shares].agg(mean_interval)
+    rows = groups.reset_index(others)
+    columns = [tables.Column(setting, setting) for setting in others]
+    means = [tables.Column(each.title, str(each.source)) for each in OVER_SEEDS]
+    return f"""
+Over {len(grid[SEED])} seeds, as mean (95 % interval of the mean, by Student's t):
+
+{tables.markdown(tables.render(rows, [*columns, tables.VARIANT, *means]))}
 """
 
 
-def spread(values: pd.Series) -> str:
-    """Return shares as mean ± standard deviation (range)."""
-    if values.nunique() == 1:
-        return f"{values.iloc[0]:.1%}"
-    low, high = values.min(), values.max()
-    return f"{values.mean():.1%} ± {values.std():.1%} ({low:.1%}–{high:.1%})"
+def mean_interval(shares: pd.Series) -> str:
+    """Return the mean of shares with its 95 % interval, which is wide where they are few."""
+    mean = shares.mean()
+    half = t.ppf((1 + CONFIDENCE) / 2, len(shares) - 1) * shares.std() / np.sqrt(len(shares))
+    return f"{mean:.1%} ({mean - half:.1%}–{mean + half:.1%})"
 
 
 def main(arguments: list[str]) -> None:
     """Run the command."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     check_root()
-    if end < 2:
-        raise InputError("name a setting and its values: sweep seed 13 14 15 -- data=local …")
-    print(f"sweep: {run(arguments[0], arguments[1:end], arguments[end + 1 :])}/README.md")
+    if not end:
+        raise InputError("name a setting and its values: sweep seed=13,14,15 -- data=local …")
+    print(f"sweep: {run(parse_grid(arguments[:end]), arguments[end + 1 :])}/README.md")
 
 
 if __name__ == "__main__":

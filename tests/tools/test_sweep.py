@@ -1,3 +1,4 @@
+import itertools
 import re
 import subprocess
 from collections.abc import Callable
@@ -51,30 +52,53 @@ def test_every_value_is_an_experiment_on_untracked_texts_and_the_workspace_stays
     Path("notes.txt").write_text("not committed")
     before = status()
     sweep.experiment("seed-2", ["seed=2", f"data.source.path={own}"])  # it is replaced
-    sweep.main(["seed", "1", "2", "--", f"data.source.path={own}"])
+    sweep.main(["seed=1,2", "--", f"data.source.path={own}"])
     target = Path("reports/sweeps/seed")
     table = pd.read_csv(target / "results.csv")
-    assert table.groupby("value")["variant"].nunique().to_dict() == {1: len(NAMES), 2: len(NAMES)}
+    assert table.groupby("seed")["variant"].nunique().to_dict() == {1: len(NAMES), 2: len(NAMES)}
     new = "".join(f"?? {path}\n" for path in sorted(map(str, target.iterdir())))
     assert sorted(status().splitlines()) == sorted((before + new).splitlines())
     assert Path("notes.txt").read_text() == "not committed"
 
 
-def test_the_page_compares_the_values_and_shows_their_spread() -> None:
-    runs = (results(wrong=wrong).reset_index().assign(value=str(wrong)) for wrong in (2, 3))
-    page = sweep.page("student.n_layers", pd.concat(runs), ["data.title=my texts"])
-    each, over_all = page.split("Over these runs")
-    rows = [line.split("|")[1:3] for line in each.splitlines() if line.startswith("| ")]
-    assert [row[0].strip() for row in rows] == ["Value", "2", "3"]
-    assert all("student" in row[1] for row in rows[1:])
-    assert re.search(r"\| teacher pytorch +\| +95.0% \|", over_all)
-    assert re.search(r"\| student int8 +\| +87.5% ± 3.5% \(85.0%–90.0%\) \|", over_all)
-    assert "sweep student.n_layers 2 3 -- 'data.title=my texts'`" in page
+def test_the_page_compares_the_values_and_averages_over_seeds() -> None:
+    grid = {"student.n_layers": ["2", "3"], "seed": ["13", "14"]}
+    runs = [
+        results(wrong=int(layers) + (seed == "14"))
+        .reset_index()
+        .assign(**{"student.n_layers": layers, "seed": seed})
+        for layers, seed in itertools.product(*grid.values())
+    ]
+    table = pd.concat(runs, ignore_index=True)
+    chosen = sweep.students(table, [*grid])
+    each, over_seeds = sweep.page(grid, table, chosen, ["data.title=my texts"], "abc").split(
+        "Over 2"
+    )
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:4]] for line in each.splitlines() if "|" in line
+    ]
+    assert [row[:2] for row in rows[2:]] == [["2", "13"], ["2", "14"], ["3", "13"], ["3", "14"]]
+    assert all("student" in row[2] for row in rows[2:])
+    assert re.search(r"\| +3 \| student int8 +\|[^|]+\| 82.5% \(50.7%–114.3%\) \|", over_seeds)
+    assert "sweep student.n_layers=2,3 seed=13,14 -- 'data.title=my texts'`" in each
+    assert "Over" not in sweep.page({"student.n_layers": ["2", "3"]}, table, chosen, [], "abc")
 
 
-def test_the_spread_is_mean_deviation_and_range() -> None:
-    assert sweep.spread(pd.Series([0.85, 0.87, 0.86])) == "86.0% ± 1.0% (85.0%–87.0%)"
-    assert sweep.spread(pd.Series([0.9, 0.9])) == "90.0%"
+def test_the_interval_of_a_mean_is_students() -> None:
+    assert sweep.mean_interval(pd.Series([0.85, 0.87, 0.86])) == "86.0% (83.5%–88.5%)"
+    assert sweep.mean_interval(pd.Series([0.9, 0.9])) == "90.0% (90.0%–90.0%)"
+
+
+@pytest.mark.parametrize(
+    ("argument", "values"),
+    [
+        ("seed=13,14", ["13", "14"]),
+        ("forms=[onnx,int8],[int8]", ["[onnx,int8]", "[int8]"]),
+        ("data.title='a,b',c", ["'a,b'", "c"]),
+    ],
+)
+def test_values_are_separated_by_commas(argument: str, values: list[str]) -> None:
+    assert sweep.parse_grid([argument]) == {argument.partition("=")[0]: values}
 
 
 @pytest.mark.parametrize("path", ["own.csv", "a b/c,d=1.csv", "it's/[1]{2}", "/own.csv"])
@@ -93,13 +117,13 @@ def test_a_setting_that_conf_does_not_have_is_named(empty: Callable, setting: st
         sweep.absolute_sources([setting])
 
 
-@pytest.mark.parametrize("values", [["13"], ["13", "13"]])
-def test_one_value_is_no_sweep(empty: Callable, values: list[str]) -> None:
-    with pytest.raises(InputError, match="name two or more different values"):
-        sweep.main(["seed", *values])
+@pytest.mark.parametrize("argument", ["seed", "seed=13", "seed=13,13", "seed=[1,2"])
+def test_one_value_is_no_sweep(empty: Callable, argument: str) -> None:
+    with pytest.raises(InputError, match=re.escape(argument)):
+        sweep.main([argument])
 
 
-@pytest.mark.parametrize("arguments", [[], ["seed"], ["seed", "--", "13"]])
+@pytest.mark.parametrize("arguments", [[], ["--", "seed=13"]])
 def test_a_sweep_needs_a_setting_and_values(empty: Callable, arguments: list[str]) -> None:
     with pytest.raises(InputError, match="name a setting and its values"):
         sweep.main(arguments)
@@ -107,4 +131,4 @@ def test_a_sweep_needs_a_setting_and_values(empty: Callable, arguments: list[str
 
 def test_a_command_that_fails_is_named(empty: Callable) -> None:
     with pytest.raises(InputError, match="dvc exp list --name-only failed; its error is above"):
-        sweep.main(["student.n_layers", "1", "2"])
+        sweep.main(["student.n_layers=1,2"])

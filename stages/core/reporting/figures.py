@@ -6,7 +6,8 @@ import pandas as pd
 
 from stages.core.engines.variant import Variant
 from stages.core.reporting.latency import quantiles
-from stages.core.reporting.results import SLA_LATENCY
+from stages.core.reporting.results import HEADLINE_SPEED, SLA_LATENCY
+from stages.core.reporting.tables import POST
 
 SIZE = {"width": 520, "height": 300}
 COLOUR, DASHES, SHAPE = (
@@ -52,6 +53,44 @@ def accuracy_latency(table: pd.DataFrame, percentile: int, sla_ms: float) -> alt
     notes = "ring: recommended; grey lines: 95 % intervals"
     title = alt.Title("Accuracy against latency", subtitle=notes)
     return (intervals + points + ring + _sla(sla_ms) + name).properties(**SIZE, title=title)
+
+
+def against_the_post(students: pd.DataFrame, settings: list[str]) -> alt.LayerChart:
+    """Return what students keep of the accuracy against what they keep of the latency.
+
+    Columns of results.csv, and the settings, whose values name a student. The post's students are
+    shares of the post's own teacher.
+    """
+    named = students[settings].astype(str).agg(", ".join, axis=1)
+    ours = pd.DataFrame(
+        {
+            "student": ", ".join(settings) + " = " + named,
+            "latency": 1 / students[HEADLINE_SPEED],
+            "kept": students["accuracy_retained"],
+        }
+    )
+    first, last = POST.iloc[0], POST.iloc[-1]
+    post = pd.DataFrame(
+        [["the post", last["ms"] / first["ms"], last["accuracy"] / first["accuracy"]]],
+        columns=ours.columns,
+    )
+    base = alt.Chart(pd.concat([ours, post])).encode(
+        x=alt.X("latency:Q", title="latency, as a share of the teacher's in PyTorch (log)")
+        .scale(type="log", nice=False, padding=30)
+        .axis(format=".1%"),
+        y=alt.Y("kept:Q", title="accuracy, as a share of the teacher's")
+        .scale(zero=False, padding=15)
+        .axis(format=".1%"),
+        color=alt.Color("student:N", title=None, sort=None),
+        shape=alt.Shape("student:N", title=None, sort=None),
+        tooltip=[
+            "student:N",
+            alt.Tooltip("latency:Q", format=".1%"),
+            alt.Tooltip("kept:Q", format=".1%"),
+        ],
+    )
+    points = base.mark_point(filled=True, size=90, opacity=1)
+    return alt.layer(points).properties(**SIZE, title="Accuracy kept against latency")
 
 
 def latency_by_length(sweep: pd.DataFrame) -> alt.LayerChart:
