@@ -121,7 +121,7 @@ def from_scratch(config: StudentConfig, teacher: PreTrainedModel) -> PreTrainedM
     set_dropout(shape, config.dropout)
     try:
         return type(teacher)(shape)
-    except ValueError as error:  # for example, a width that its heads don't divide
+    except (ValueError, AssertionError) as error:  # for example, a width its heads don't divide
         raise InputError(
             f"the student can't have this shape ({error}); change student.*"
         ) from error
