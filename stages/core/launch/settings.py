@@ -178,6 +178,7 @@ class BenchmarkConfig(Section):
     threads: Count
     rounds: Annotated[int, Field(ge=6)]  # fewer give no 95 % interval of a median
     calls: Count
+    tail_calls: Count
     seconds: NonNegative
     warmup: Number
     post_sentence: Text
@@ -247,11 +248,11 @@ class Settings(Section):
                 known = ", ".join(sorted(names | others))
                 raise ValueError(f"{key} = {name!r} is unknown; use one of {known}")
         percentile = self.report.sla_percentile
-        calls, needed = self.benchmark.rounds * self.benchmark.calls, calls_needed(percentile)
-        if calls < needed:
+        calls = self.benchmark.rounds * self.benchmark.tail_calls
+        if calls < (needed := calls_needed(percentile)):
             raise ValueError(
                 f"report.sla_percentile = {percentile} needs {needed} calls, but "
-                f"benchmark.rounds × benchmark.calls = {calls}; raise these, or lower that"
+                f"benchmark.rounds × benchmark.tail_calls = {calls}; raise these, or lower that"
             )
         if self.run.form is not None and self.run.form not in self.forms:
             raise ValueError(f"run.form = {self.run.form!r} is not one of forms = {self.forms}")

@@ -32,12 +32,17 @@ class Cell:
 def request_cells(
     settings: BenchmarkConfig, sentences: list[str], random: np.random.Generator
 ) -> Iterator[Cell]:
-    """Yield the cells of single requests: the post's sentence, and a draw of test sentences."""
+    """Yield the cells of single requests: the post's sentence, and a draw of test sentences.
+
+    The SLA limits the tail of these from text to label, which takes the most calls.
+    """
     for number in range(settings.rounds):
-        draw = draw_texts(sentences, settings.calls, random)
-        for quantity in ("model", "label"):
-            yield Cell("post", quantity, number, [[settings.post_sentence]] * settings.calls)
-            yield Cell("test", quantity, number, [[sentence] for sentence in draw])
+        draw = draw_texts(sentences, max(settings.calls, settings.tail_calls), random)
+        post, test = [[settings.post_sentence]] * settings.calls, [[text] for text in draw]
+        yield Cell("post", "model", number, post)
+        yield Cell("test", "model", number, test[: settings.calls])
+        yield Cell("post", "label", number, post)
+        yield Cell("test", "label", number, test)
 
 
 def sweep_cells(

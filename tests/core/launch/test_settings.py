@@ -56,7 +56,10 @@ BAD = [
     ("student.teacher_layers=[0,1]", "teacher_layers must name n_layers = 4 layers"),
     ("data.source.kind=ftp", "'ftp'"),
     ("report.sla_percentile=99 benchmark.rounds=10", "= 99 needs 1000 calls, but .* = 400; raise"),
-    ("report.sla_percentile=95 benchmark.calls=5", "= 95 needs 200 calls, but .* = 125; raise"),
+    (
+        "report.sla_percentile=95 benchmark.tail_calls=5",
+        "= 95 needs 200 calls, but .* = 125; raise",
+    ),
     ("report.quality=recall", "report.quality = 'recall': .*pattern"),
     ("data.files.test=[] data.test_share=0", "give files.test, or a test_share above 0"),
     ("data.files.validation=[] data.validation_share=0", "give files.validation, or a validat"),
