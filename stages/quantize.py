@@ -1,13 +1,17 @@
-"""Quantize an exported model: one quantized form, by its engine."""
+"""Quantize an exported model: one quantized form, by its engine, on some of the train texts."""
 
 import shutil
 
 from stages.core.engines import load_engine
+from stages.core.engines.classifier import encode, load_tokenizer
 from stages.core.engines.variant import MANIFEST, Manifest, Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
 from stages.core.launch.settings import Settings
+from stages.core.text.corpus import load_corpus
+
+TEXTS = 200  # on which an engine may see the range of activations, or what quantizing costs
 
 
 def run(config: Settings) -> str:
@@ -22,8 +26,10 @@ def run(config: Settings) -> str:
     settings = config.quantize[variant.form]
     source = Variant(variant.model, "onnx").directory
     manifest = Manifest.read(source)
+    tokenizer, train = load_tokenizer(source), load_corpus()["train"]["text"][:]
+    inputs = [encode(tokenizer, [text]) for text in train[:: max(1, len(train) // TEXTS)]]
     with atomic_directory(variant.directory) as directory:
-        summary = load_engine(settings.engine).quantize(source, directory, settings.options)
+        summary = load_engine(settings.engine).quantize(source, directory, settings.options, inputs)
         for file in source.iterdir():
             # Not the weights, nor their data where that is a file of its own.
             if not file.name.startswith("model.onnx") and file.name != MANIFEST:

@@ -42,7 +42,7 @@ def profile(directory, inputs, threads):
     return [("lookup", len(inputs), 0.5)], 1.0
 
 
-def quantize(source, target, options):
+def quantize(source, target, options, inputs):
     table = [[index % 2, 0.5] for index in range(options.entries)]
     (target / "table.json").write_text(json.dumps(table))
     return f"{options.entries} entries"

@@ -1,4 +1,5 @@
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +69,21 @@ def test_excluded_nodes_and_types_stay_fp32(project: Callable) -> None:
     assert quantized("op_types=[MatMul]") == (PRODUCTS, 0)
     assert quantized("op_types=[Attention]") == (0, ATTENTIONS)
     assert quantized("op_types=[Gather]") == (0, 0)
+
+
+def test_products_go_into_blocks_until_the_logits_are_within_the_tolerance(
+    project: Callable,
+) -> None:
+    def quantized(tolerance: float) -> tuple[int, str]:
+        said = project("quantize", *TEACHER, f"quantize.int8.tolerance={tolerance}")
+        return node_counts(INT8 / "model.onnx").get("MatMulNBits", 0), said
+
+    (none, plain), (some, better) = (quantized(tolerance) for tolerance in (1, 1e-9))
+    assert none == 0 < some
+    assert "in blocks" not in plain
+    assert re.search(r"\d of 3 kinds in blocks \(.*layer\.N/output/dense/MatMul", better)
+    errors = [float(re.search(r"error of ([\d.]+)%", said)[1]) for said in (plain, better)]  # type: ignore[index]
+    assert errors[0] >= errors[1] > 0
 
 
 def test_per_channel_gives_every_output_its_scale(project: Callable) -> None:

@@ -3,15 +3,18 @@
 import json
 import tempfile
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from annotated_types import MinLen
+from annotated_types import Gt, MinLen
 
+from stages.core.engines import blockwise
 from stages.core.engines.classifier import WARMUP, Inputs, Logits, Operators
+from stages.core.launch.cores import cores
 from stages.core.launch.errors import InputError, readable
 from stages.core.launch.paths import existing
 
@@ -53,7 +56,7 @@ KIND_OF = {
     "Gather of rows": "embedding",
     **dict.fromkeys(("MatMul", "Gemm", "FusedMatMul", "FusedGemm"), "matrix products"),
     **dict.fromkeys(("MatMulInteger", "MatMulIntegerToFloat"), "matrix products"),
-    "DynamicQuantizeMatMul": "matrix products",
+    **dict.fromkeys(("DynamicQuantizeMatMul", blockwise.OPERATOR), "matrix products"),
     **dict.fromkeys(
         ("DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear"), "quantize/dequantize"
     ),
@@ -77,6 +80,7 @@ class Options:
     op_types: Annotated[list[str], MinLen(1)] | None
     exclude_nodes: list[str]
     reduce_range: bool
+    tolerance: Annotated[float, Gt(0)] | None
 
 
 def load(directory: Path, threads: int) -> tuple[Logits, int]:
@@ -144,23 +148,57 @@ def _operator(node: dict) -> str:
     return "work on heads" if len(shape) == 4 else operator
 
 
-def quantize(source: Path, target: Path, options: Options) -> str:
+def quantize(source: Path, target: Path, options: Options, inputs: list[Inputs]) -> str:
     """Quantize weights to INT8, and activations at run time.
 
     Raises:
         InputError: an option names what the graph lacks, or a product stays in fp32.
     """
     import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model = existing(source / "model.onnx")
     with readable(model):  # onnx itself refuses weights outside the model's directory
         graph = onnx.load(model).graph
     excluded = nodes_to_exclude(graph, options)
     expected = products_to_quantize(graph, options.op_types, excluded)
+    kinds = blockwise.kinds_of_products(graph, {*excluded}) if options.tolerance else {}
+    exact = _all_logits(model, inputs) if kinds else np.empty((0, 0))
+
+    def error(chosen: Sequence[str]) -> float:
+        names = {name for kind in chosen for name in kinds[kind]}
+        _quantize_dynamic(model, target / "model.onnx", options, excluded, names)
+        found = integer_products(target / "model.onnx")
+        if found != expected:
+            raise InputError(
+                f"{found} products and attentions of {model} became integer ones, expected were "
+                f"{expected}; check op_types and exclude_nodes"
+            )
+        return relative_error(_all_logits(target / "model.onnx", inputs), exact) if kinds else 0.0
+
+    chosen, found = blockwise.fewest_kinds(error, [*kinds], options.tolerance)
+    if kinds:
+        error(chosen)  # writes them
+    size = (target / "model.onnx").stat().st_size / model.stat().st_size
+    summary = f"{expected} integer products and attentions, {size:.0%} of the size"
+    if not kinds:
+        return summary
+    blocks = f", {len(chosen)} of {len(kinds)} kinds in blocks ({', '.join(chosen)})"
+    return f"{summary}, an error of {found:.2%}{blocks if chosen else ''}"
+
+
+def _quantize_dynamic(
+    model: Path, target: Path, options: Options, excluded: list[str], in_blocks: set[str]
+) -> None:
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+
+    loaded = onnx.load(model)
+    blockwise.make_blockwise(loaded, in_blocks)
+    add_pre_process_metadata(loaded)  # or else each call advises what the export has done
     quantize_dynamic(
-        model_input=model,
-        model_output=target / "model.onnx",
+        model_input=loaded,
+        model_output=target,
         weight_type=QuantType.QInt8,
         per_channel=options.per_channel,
         reduce_range=options.reduce_range,
@@ -170,14 +208,22 @@ def quantize(source: Path, target: Path, options: Options) -> str:
         # ONNX can't infer the output types of a fused attention, which is not its own operator.
         extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
     )
-    found = integer_products(target / "model.onnx")
-    if found != expected:
-        raise InputError(
-            f"{found} products and attentions of {model} became integer ones, expected were "
-            f"{expected}; check op_types and exclude_nodes"
-        )
-    size = (target / "model.onnx").stat().st_size / model.stat().st_size
-    return f"{found} integer products and attentions, {size:.0%} of the size"
+
+
+def _all_logits(model: Path, inputs: list[Inputs]) -> np.ndarray:
+    session = open_session(model, cores())
+    names = [node.name for node in session.get_inputs()]
+    answers = [session.run(None, {name: each[name] for name in names})[0] for each in inputs]
+    return np.concatenate(answers)
+
+
+def relative_error(logits: np.ndarray, exact: np.ndarray) -> float:
+    """Return the error of logits, shape (texts, classes), as a share of how far texts spread.
+
+    Of the differences between classes alone: what is added to all of them changes no answer.
+    """
+    logits, exact = (each - each.mean(axis=1, keepdims=True) for each in (logits, exact))
+    return float(np.sqrt(((logits - exact) ** 2).mean() / exact.var(axis=0).mean()))
 
 
 def nodes_to_exclude(graph: "GraphProto", options: Options) -> list[str]:
@@ -218,4 +264,5 @@ def integer_products(model: Path) -> int:
     import onnx
 
     graph = onnx.load(model).graph
-    return sum(node.op_type in ("MatMulInteger", "QAttention") for node in graph.node)
+    integer = ("MatMulInteger", "QAttention", blockwise.OPERATOR)
+    return sum(node.op_type in integer for node in graph.node)
