@@ -1,4 +1,4 @@
-"""Quantize an exported model: one quantized form, by its engine, on some of the train texts."""
+"""Quantize an exported model: one quantized form, by its engine, on some validation texts."""
 
 import shutil
 
@@ -11,7 +11,8 @@ from stages.core.launch.errors import InputError
 from stages.core.launch.settings import Settings
 from stages.core.text.corpus import load_corpus
 
-TEXTS = 200  # on which an engine may see the range of activations, or what quantizing costs
+# On which an engine sees what quantizing costs; on train texts the logits are too far apart.
+TEXTS = 200
 
 
 def run(config: Settings) -> str:
@@ -26,8 +27,8 @@ def run(config: Settings) -> str:
     settings = config.quantize[variant.form]
     source = Variant(variant.model, "onnx").directory
     manifest = Manifest.read(source)
-    tokenizer, train = load_tokenizer(source), load_corpus()["train"]["text"][:]
-    inputs = [encode(tokenizer, [text]) for text in train[:: max(1, len(train) // TEXTS)]]
+    tokenizer, texts = load_tokenizer(source), load_corpus()["validation"]["text"][:]
+    inputs = [encode(tokenizer, [text]) for text in texts[:: max(1, len(texts) // TEXTS)]]
     with atomic_directory(variant.directory) as directory:
         summary = load_engine(settings.engine).quantize(source, directory, settings.options, inputs)
         for file in source.iterdir():

@@ -14,7 +14,7 @@ One that quantizes has besides:
 
 - `Options`: a dataclass, the schema of `quantize.<form>` (without `engine`).
 - `quantize(source, target, options, inputs)`: write the weights of the ONNX directory `source` in
-  its own form into `target`, and return a summary; `inputs` are of some train texts, one each.
+  its own form into `target`, and return a summary; `inputs` are of some validation texts, one each.
 
 Heavy libraries are imported where they are used, not at the top: a worker's memory is its variant's
 alone.
