@@ -28,7 +28,8 @@ def recommend(
     latency = table[SLA_LATENCY.format(constraints.sla_percentile)]
     kept = table["validation_retained"]
     late = (latency - sla).map(f"{percentile} exceeds the SLA by {{:.2f}} ms".format)
-    poor = kept.map(f"keeps {{:.2%}} of the {quality}, not {needed:.1%}".format)
+    rounded_down = kept // 1e-4 * 1e-4  # or 97.998 % would not be 98 %, by "98.00%, not 98.0%"
+    poor = rounded_down.map(f"keeps {{:.2%}} of the {quality}, not {needed:.1%}".format)
     faults = late.where(latency > sla, "") + "; " + poor.where(kept < needed, "")
     reasons = faults.str.strip("; ")
     qualified = table[reasons == ""]
