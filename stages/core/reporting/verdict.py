@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 
 from stages.core.engines.variant import Variant
@@ -28,7 +29,7 @@ def recommend(
     latency = table[SLA_LATENCY.format(constraints.sla_percentile)]
     kept = table["validation_retained"]
     late = (latency - sla).map(f"{percentile} exceeds the SLA by {{:.2f}} ms".format)
-    rounded_down = kept // 1e-4 * 1e-4  # or 97.998 % would not be 98 %, by "98.00%, not 98.0%"
+    rounded_down = np.floor((kept + 1e-9) * 1e4) / 1e4  # not "keeps 98.00%, not 98.0%"
     poor = rounded_down.map(f"keeps {{:.2%}} of the {quality}, not {needed:.1%}".format)
     faults = late.where(latency > sla, "") + "; " + poor.where(kept < needed, "")
     reasons = faults.str.strip("; ")

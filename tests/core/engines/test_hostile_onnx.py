@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from stages.core.engines.onnxruntime import open_session
+from stages.core.engines.onnxruntime import Options, open_session, quantize
 from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.errors import InputError
 
@@ -49,6 +49,14 @@ OUTSIDE += ["../" * 30 + "etc/passwd", "{tmp}/secret.bin", "file:///etc/passwd",
 OUTSIDE += ["pipe", "/dev/zero", "x" * 5000]
 
 
+def quantized(model: Path) -> Path:
+    """Return the INT8 file made of a model."""
+    target = model.parent / "int8"
+    target.mkdir()
+    quantize(model.parent, target, Options(True, None, [], False, None), [])
+    return target / "model.onnx"
+
+
 def test_weights_beside_the_model_are_read(model: Path) -> None:
     make_model(model, "w.bin")
     (answer,) = open_session(model, 1).run(None, {"x": np.ones((1, 8), np.float32)})
@@ -56,46 +64,39 @@ def test_weights_beside_the_model_are_read(model: Path) -> None:
 
 
 @pytest.mark.parametrize("location", OUTSIDE)
-def test_weights_anywhere_else_are_refused(
-    model: Path, tmp_path: Path, empty: Callable, location: str
-) -> None:
+def test_weights_anywhere_else_are_refused(model: Path, tmp_path: Path, location: str) -> None:
     make_model(model, location.format(tmp=tmp_path))
     with pytest.raises(InputError, match=r"is damaged .*ONNXRuntimeError"):
         open_session(model, 1)
     with pytest.raises(
         InputError, match=r"model.onnx is damaged .*; remove .*, then run dvc repro"
     ):
-        empty("quantize", "run.model=teacher", "run.form=int8")
-    assert not Variant("teacher", "int8").directory.exists()
+        quantized(model)
 
 
 @pytest.mark.parametrize(
     ("offset", "length"),
     [("abc", "256"), ("-1", "256"), (str(2**62), "256"), ("0", "-1"), ("0", str(2**62))],
 )
-def test_weights_at_no_place_are_one_message(
-    model: Path, empty: Callable, offset: str, length: str
-) -> None:
+def test_weights_at_no_place_are_one_message(model: Path, offset: str, length: str) -> None:
     make_model(model, "w.bin", offset, length)
     with pytest.raises(InputError, match=r"is damaged"):
         open_session(model, 1)
     with pytest.raises(InputError, match=r"is damaged"):
-        empty("quantize", "run.model=teacher", "run.form=int8")
+        quantized(model)
 
 
 @pytest.mark.parametrize("content", [b"\xff" * 100, b"no model at all"])
-def test_a_damaged_model_is_one_message(model: Path, empty: Callable, content: bytes) -> None:
+def test_a_damaged_model_is_one_message(model: Path, content: bytes) -> None:
     model.write_bytes(content)
     with pytest.raises(InputError, match=r"model.onnx is damaged"):
-        empty("quantize", "run.model=teacher", "run.form=int8")
+        quantized(model)
 
 
-def test_what_is_quantized_holds_its_weights_itself(model: Path, empty: Callable) -> None:
+def test_what_is_quantized_holds_its_weights_itself(model: Path) -> None:
     make_model(model, "w.bin")
     for name in ("link.bin", "up", "pipe"):
         (model.parent / name).unlink()
-    empty("quantize", "run.model=teacher", "run.form=int8")
-    quantized = Variant("teacher", "int8").directory / "model.onnx"
-    tensors = onnx.load(quantized, load_external_data=False).graph.initializer
+    tensors = onnx.load(quantized(model), load_external_data=False).graph.initializer
     assert tensors
     assert not any(tensor.external_data for tensor in tensors)
