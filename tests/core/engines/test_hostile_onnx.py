@@ -72,6 +72,7 @@ def test_weights_anywhere_else_are_refused(model: Path, tmp_path: Path, location
         InputError, match=r"model.onnx is damaged .*; remove .*, then run dvc repro"
     ):
         quantized(model)
+    assert not any((model.parent / "int8").iterdir())
 
 
 @pytest.mark.parametrize(
