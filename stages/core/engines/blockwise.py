@@ -73,21 +73,19 @@ def make_blockwise(model: "ModelProto", names: set[str]) -> None:
 
 
 def fewest_kinds(
-    error: Callable[[Sequence[str]], float], kinds: Sequence[str], tolerance: float | None
+    error: Callable[[Sequence[str]], float], kinds: Sequence[str], tolerance: float
 ) -> tuple[list[str], float]:
     """Return which kinds of products to make in blocks, and the error of the logits with these.
 
-    No kind where the error is within the tolerance without; else one after the other until it is,
-    those first that lower it most.
+    No kind where the error is within the tolerance without; else one more at a time until it is,
+    each the one that lowers the error most beside those before it.
     """
     chosen: list[str] = []
     found = error(chosen)
-    if tolerance is None or found <= tolerance:
-        return chosen, found
-    alone = {kind: error([kind]) for kind in kinds}
-    for kind in sorted(kinds, key=lambda kind: alone[kind]):
-        if found <= tolerance:
+    while found > tolerance and len(chosen) < len(kinds):
+        errors = {kind: error([*chosen, kind]) for kind in kinds if kind not in chosen}
+        best = min(errors, key=lambda kind: errors[kind])
+        if errors[best] >= found:
             break
-        if (lower := error([*chosen, kind])) < found:
-            chosen, found = [*chosen, kind], lower
+        chosen, found = [*chosen, best], errors[best]
     return chosen, found

@@ -161,10 +161,9 @@ def quantize(source: Path, target: Path, options: Options, inputs: list[Inputs])
         graph = onnx.load(model).graph
     excluded = nodes_to_exclude(graph, options)
     expected = products_to_quantize(graph, options.op_types, excluded)
-    kinds = blockwise.kinds_of_products(graph, {*excluded}) if options.tolerance else {}
-    exact = _all_logits(model, inputs) if kinds else np.empty((0, 0))
+    kinds = blockwise.kinds_of_products(graph, {*excluded})
 
-    def error(chosen: Sequence[str]) -> float:
+    def write(chosen: Sequence[str]) -> None:
         names = {name for kind in chosen for name in kinds[kind]}
         _quantize_dynamic(model, target / "model.onnx", options, excluded, names)
         found = integer_products(target / "model.onnx")
@@ -173,14 +172,20 @@ def quantize(source: Path, target: Path, options: Options, inputs: list[Inputs])
                 f"{found} products and attentions of {model} became integer ones, expected were "
                 f"{expected}; check op_types and exclude_nodes"
             )
-        return relative_error(_all_logits(target / "model.onnx", inputs), exact) if kinds else 0.0
 
-    chosen, found = blockwise.fewest_kinds(error, [*kinds], options.tolerance)
-    if kinds:
-        error(chosen)  # writes them
+    def error(chosen: Sequence[str]) -> float:
+        write(chosen)
+        return relative_error(_all_logits(target / "model.onnx", inputs), exact)
+
+    chosen: list[str] = []
+    found = None
+    if options.tolerance and kinds:
+        exact = _all_logits(model, inputs)
+        chosen, found = blockwise.fewest_kinds(error, [*kinds], options.tolerance)
+    write(chosen)
     size = (target / "model.onnx").stat().st_size / model.stat().st_size
     summary = f"{expected} integer products and attentions, {size:.0%} of the size"
-    if not kinds:
+    if found is None:
         return summary
     blocks = f", {len(chosen)} of {len(kinds)} kinds in blocks ({', '.join(chosen)})"
     return f"{summary}, an error of {found:.2%}{blocks if chosen else ''}"

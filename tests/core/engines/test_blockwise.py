@@ -82,8 +82,10 @@ def test_kinds_are_chosen_until_the_error_is_small_enough(
         )
 
 
-def test_no_tolerance_makes_none() -> None:
-    assert fewest_kinds(lambda kinds: 1.0, ["a"], None) == ([], 1.0)
+def test_the_second_kind_is_the_best_beside_the_first() -> None:
+    errors = {(): 9, ("a",): 8, ("b",): 6, ("c",): 7, ("a", "b"): 1, ("b", "c"): 5}
+    found = fewest_kinds(lambda kinds: errors[(*sorted(kinds),)], ["a", "b", "c"], 2)
+    assert found == (["b", "a"], 1)
 
 
 def test_the_error_is_that_of_differences_between_classes() -> None:
