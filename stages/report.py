@@ -27,7 +27,9 @@ def run(config: Settings) -> str:
     served = variants(config.forms)
     names = [variant.name for variant in served]
     samples, profile = results.load_samples(names), pd.read_csv(REPORTS / "profile.csv")
-    results.check_variants(REPORTS / "profile.csv", profile["variant"], names)
+    load = pd.read_csv(REPORTS / "load.csv")
+    for file, table in ("profile.csv", profile), ("load.csv", load):
+        results.check_variants(REPORTS / file, table["variant"], names)
     test, validation = (results.load_predictions(names, each) for each in ("test", "validation"))
     control = results.control(samples, config.benchmark.control)
     noise = max(abs(estimate.value - 1) for estimate in control.values())
@@ -35,6 +37,7 @@ def run(config: Settings) -> str:
         results.artefacts(served),
         results.accuracies(test, validation, config.report.quality),
         results.latencies(samples, noise),
+        results.capacities(load, config.report.sla_ms),
     ]
     table = pd.concat(parts, axis=1)
     answered = results.of_measure(samples[samples["variant"] != CONTROL], "test_label")
@@ -51,6 +54,7 @@ def run(config: Settings) -> str:
         sweep=results.sweep(samples),
         curves=pd.concat(pd.read_csv(REPORTS / file).assign(model=m) for m, file in curves.items()),
         profile=profile,
+        load=load,
         student=student,
         mistakes=mistakes(test[student], test[BASELINE]),
         summary=summary,
@@ -58,6 +62,7 @@ def run(config: Settings) -> str:
         workers=json.loads((BENCHMARK / "workers.json").read_text()),
         machine=json.loads(MACHINE.read_text()),
         settings=config.benchmark,
+        load_settings=config.load,
         constraints=config.report,
         data=json.loads((REPORTS / "data.json").read_text()),
         made=json.loads((REPORTS / "augmented.json").read_text()),
@@ -74,6 +79,7 @@ def write(found: Findings, answered: pd.DataFrame) -> None:
     charts = {
         "accuracy_latency": figures.accuracy_latency(found.table, percentile, sla),
         "distribution": figures.distributions(answered, sla),
+        "load": figures.latency_by_rate(found.load, percentile, sla),
         "learning": figures.learning_curves(found.curves),
         "length": figures.latency_by_length(found.sweep),
         "batch": figures.throughput_by_batch(found.sweep),
@@ -105,6 +111,7 @@ def metrics(table: pd.DataFrame, percentile: int) -> dict[str, dict[str, float]]
         str(variant): {
             "speedup": float(f"{row[SPEED]:.2g}"),
             f"p{percentile}_ms": float(f"{row[latency]:.2g}"),
+            "requests_per_second": float(f"{row['rps']:.2g}"),
             "parameters_m": round(row["parameters"] / 1e6, 1),
             "size_mb": round(row["size_mb"], 1),
         }

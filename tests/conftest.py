@@ -51,6 +51,7 @@ STEPS = [
     *(("quantize", f"run.model={model}", "run.form=int8") for model in ROLES),
     *(("evaluate", f"run.model={each.model}", f"run.form={each.form}") for each in variants(FORMS)),
     ("benchmark",),
+    ("load",),
     ("profiling",),
     ("report",),
     ("release",),
@@ -164,6 +165,9 @@ def tiny(sources: Path) -> list[str]:
         "benchmark.sweep.seconds=0",
         "benchmark.sweep.lengths=[8,32,256]",  # the encoder has 64 positions
         "benchmark.sweep.batch_sizes=[1,3]",
+        "load.seconds=0.2",
+        "load.steps=2",
+        "load.batch=3",
         "profile.texts=8",
         "report.sla_percentile=50",
         "report.quality_loss=0.9",  # so that some variant is recommended, and released

@@ -186,6 +186,15 @@ class BenchmarkConfig(Section):
     sweep: SweepConfig
 
 
+class LoadConfig(Section):
+    """Settings of the load."""
+
+    seconds: Positive
+    steps: Count
+    batch: Annotated[int, Field(ge=2)]
+    wait_ms: NonNegative
+
+
 class ProfileConfig(Section):
     """Settings of the profile."""
 
@@ -200,6 +209,7 @@ class ReportConfig(Section):
     sla_percentile: Literal[50, 95, 99]
     quality: Annotated[str, Field(pattern=r"^(accuracy|macro_f1|recall_.+)$")]
     quality_loss: Share
+    requests_per_second: Positive | None
 
 
 class ReleaseConfig(Section):
@@ -224,6 +234,7 @@ class Settings(Section):
     export: ExportConfig
     quantize: Quantizations
     benchmark: BenchmarkConfig
+    load: LoadConfig
     profile: ProfileConfig
     report: ReportConfig
     release: ReleaseConfig

@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from stages.core.engines.classifier import (
+    Classifier,
     classify,
     encode,
     load_classifier,
@@ -35,7 +37,7 @@ REST_SECONDS = 2.0
 ANSWER_SECONDS = 600.0  # a turn takes seconds, a large batch on a slow machine a minute
 Request = dict[str, Any]
 Answer = dict[str, Any]
-Ask = Callable[[Request], Answer]  # one turn of one variant; `serve` says what is in it
+Ask = Callable[[Request], Answer]  # one turn of one variant; `turn` says what is in it
 
 
 class Worker:
@@ -95,10 +97,8 @@ class Worker:
 def serve(directory: Path, threads: int) -> None:
     """Load the variant in `directory`, answer once with what was loaded, then answer requests.
 
-    A request holds `batches` (lists of texts), `tokens` (where to cut them; 0: where the model
-    does), `quantity` (what to time: `model`, from token ids to logits, or `label`, from text to
-    label), `warmup` (untimed calls) and `seconds` (the least time to go on). Its answer holds the
-    `ms` of each call, the `tokens` of the longest text, the share of `padding`, and `peak_mb`.
+    A request is one of `turn`, or holds a `trial` (the fields of a `Trial`) and its `texts`; the
+    answer to that is the result of `run_trial`.
     """
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library's prints are no answer
@@ -110,7 +110,7 @@ def serve(directory: Path, threads: int) -> None:
     classifier = load_classifier(directory, threads)
     tokenizer = load_tokenizer(directory)
     load_ms = (time.perf_counter() - started) * 1e3
-    model_limit = tokenizer.truncation["max_length"]
+    limit = tokenizer.truncation["max_length"]
     first_call_ms = milliseconds(partial(classify, classifier, tokenizer, ["A first call."]))
     rest()
     answer(
@@ -125,25 +125,40 @@ def serve(directory: Path, threads: int) -> None:
     gc.disable()
     for line in sys.stdin:
         request = json.loads(line)
-        tokenizer.enable_truncation(request["tokens"] or model_limit)
-        inputs = [encode(tokenizer, batch) for batch in request["batches"]]
-        calls: list[Callable[[], object]] = (
-            [partial(classifier.logits, encoded) for encoded in inputs]
-            if request["quantity"] == "model"
-            else [partial(classify, classifier, tokenizer, batch) for batch in request["batches"]]
-        )
-        mask = np.concatenate([encoded["attention_mask"].ravel() for encoded in inputs])
-        gc.collect()  # in this variant's own turn, and not beside the next one's
-        taken = timed(calls, request["warmup"], request["seconds"])
-        rest()
-        answer(
-            {
-                "ms": taken,
-                "tokens": max(encoded["input_ids"].shape[1] for encoded in inputs),
-                "padding": round(1 - float(mask.mean()), 4),
-                "peak_mb": peak_mb(),
-            }
-        )
+        if "trial" in request:
+            from stages.core.measuring.trial import Trial, run_trial  # or else it adds to peak_mb
+
+            respond = partial(classify, classifier, tokenizer)
+            answer(run_trial(respond, request["texts"], Trial(**request["trial"])))
+        else:
+            tokenizer.enable_truncation(request["tokens"] or limit)
+            answer(turn(classifier, tokenizer, request))
+
+
+def turn(classifier: Classifier, tokenizer: Tokenizer, request: Request) -> Answer:
+    """Time the calls of one turn in the benchmark.
+
+    A request holds `batches` (lists of texts), `tokens` (where to cut them; 0: where the model
+    does), `quantity` (what to time: `model`, from token ids to logits, or `label`, from text to
+    label), `warmup` (untimed calls) and `seconds` (the least time to go on). Its answer holds the
+    `ms` of each call, the `tokens` of the longest text, the share of `padding`, and `peak_mb`.
+    """
+    inputs = [encode(tokenizer, batch) for batch in request["batches"]]
+    calls: list[Callable[[], object]] = (
+        [partial(classifier.logits, encoded) for encoded in inputs]
+        if request["quantity"] == "model"
+        else [partial(classify, classifier, tokenizer, batch) for batch in request["batches"]]
+    )
+    mask = np.concatenate([encoded["attention_mask"].ravel() for encoded in inputs])
+    gc.collect()  # in this variant's own turn, and not beside the next one's
+    taken = timed(calls, request["warmup"], request["seconds"])
+    rest()
+    return {
+        "ms": taken,
+        "tokens": max(encoded["input_ids"].shape[1] for encoded in inputs),
+        "padding": round(1 - float(mask.mean()), 4),
+        "peak_mb": peak_mb(),
+    }
 
 
 def timed(calls: list[Callable[[], object]], warmup: int, seconds: float) -> list[float]:

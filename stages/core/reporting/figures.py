@@ -115,6 +115,26 @@ def throughput_by_batch(sweep: pd.DataFrame) -> alt.FacetChart:
     return lines.facet(facet=panel, columns=3).properties(title="Throughput against batch size")
 
 
+def latency_by_rate(load: pd.DataFrame, percentile: int, sla_ms: float) -> alt.FacetChart:
+    """Return a percentile of the latency against the requests a second (columns of load.csv)."""
+    data = named(load[load["scenario"] == "Server"].sort_values(["batch", "rate"], kind="stable"))
+    panels = {
+        batch: f"up to {batch} together" if batch > 1 else "one by one"
+        for batch in sorted(load["batch"].unique())
+    }
+    data = data.assign(answered=data["batch"].map(panels))[
+        ["variant", "answered", "rate", "requests", "ms"]
+    ]
+    x = alt.X("rate:Q", title="requests a second (log)").scale(type="log", nice=False, padding=10)
+    y = alt.Y("ms:Q", title=f"p{percentile} latency, ms (log)")
+    lines = _lines(data, x, y.scale(type="log", nice=False, padding=10))
+    sla = alt.Chart().mark_rule(strokeDash=[4, 4], color="gray").encode(y=alt.datum(sla_ms))
+    panel = alt.Facet("answered:N", title=None, sort=list(panels.values()))
+    chart = alt.layer(lines, sla, data=data).properties(width=240, height=240)
+    title = alt.Title("Latency under load", subtitle="grey line: SLA")
+    return chart.facet(facet=panel, columns=2).properties(title=title)
+
+
 def distributions(samples: pd.DataFrame, sla_ms: float) -> alt.LayerChart:
     """Return the share of calls answered within a time (columns variant, round and ms)."""
     shares = np.arange(201) / 200

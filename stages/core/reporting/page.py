@@ -9,7 +9,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from stages.core.engines.variant import Variant
-from stages.core.launch.settings import BenchmarkConfig, ReportConfig
+from stages.core.launch.settings import BenchmarkConfig, LoadConfig, ReportConfig
 from stages.core.reporting import results, tables
 from stages.core.reporting.latency import Estimate
 from stages.core.reporting.verdict import doubts
@@ -32,6 +32,7 @@ class Findings:
     sweep: pd.DataFrame  # sweep.csv
     curves: pd.DataFrame  # the epochs of both trainings, with their model
     profile: pd.DataFrame  # profile.csv
+    load: pd.DataFrame  # load.csv
     student: str  # the variant whose mistakes are shown
     mistakes: pd.DataFrame  # `accuracy.mistakes`
     summary: str  # of the verdict
@@ -39,6 +40,7 @@ class Findings:
     workers: dict[str, dict[str, Any]]  # of the benchmark, as loaded
     machine: dict[str, Any]  # machine.json
     settings: BenchmarkConfig
+    load_settings: LoadConfig
     constraints: ReportConfig
     data: dict[str, Any]  # data.json
     made: dict[str, int]  # augmented.json
@@ -61,6 +63,7 @@ def page(found: Findings) -> str:
         warnings=list(warnings(found)),
         splits=pd.DataFrame({name: found.data[name] for name in SPLITS if name in found.data}).T,
         headline=headline(found.table),
+        served=served(found.table, found.constraints),
         percentile=found.constraints.sla_percentile,
         quality=found.constraints.quality,
         baseline=results.BASELINE,
@@ -94,8 +97,10 @@ def warnings(found: Findings) -> Iterator[str]:
             f"{Variant.named(name).title} is {speed.low:.1f} to {speed.high:.1f} times faster than "
             f"the teacher in PyTorch, a wide interval, as when one of the two changes its pace"
         )
-    profiled = found.profile["others_share"].max()
-    for stage, share in ("benchmark", conditions["others_share"]), ("profile", profiled):
+    shares = {"benchmark": conditions["others_share"]}
+    shares |= {"profile": found.profile["others_share"].max()}
+    shares |= {"load": found.load["others_share"].max()}
+    for stage, share in shares.items():
         if share > OTHERS_BOUND:
             yield f"other programs took {share:.0%} of the machine during the {stage}"
     if conditions["stolen_share"] > STOLEN_BOUND:
@@ -123,6 +128,20 @@ def headline(table: pd.DataFrame) -> str:
         f": {Variant.named(name).title}, "
         f"{'the recommended variant' if results.recommended(table) else fastest}, "
         f"against the fine-tuned teacher in PyTorch"
+    )
+
+
+def served(table: pd.DataFrame, constraints: ReportConfig) -> str:
+    """Return one sentence on the load that the headline's variant and the baseline stand."""
+    rates = {
+        Variant.named(name).title: table.loc[name, "rps"]
+        for name in (results.headliner(table), results.BASELINE)
+    }
+    (title, rate), (baseline, before) = rates.items()
+    return (
+        f"{title.capitalize()} answers {f'{rate:.0f}' if rate else 'no'} requests a second within "
+        f"{constraints.sla_ms:g} ms (p{constraints.sla_percentile}, waiting included), {baseline} "
+        f"{f'{before:.0f}' if before else 'none'}"
     )
 
 

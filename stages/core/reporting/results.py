@@ -139,6 +139,27 @@ def sweep(samples: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def capacities(load: pd.DataFrame, sla_ms: float) -> pd.DataFrame:
+    """Return one row a variant: the requests a second that it answers within the SLA.
+
+    `single_rps` is the highest rate tried that met it (0: none), `single_missed_rps` the lowest one
+    above that missed it, `batched_…` the same with requests answered together, `rps` the better of
+    both, `offline_rps` what it answers when nobody waits. Columns of load.csv.
+    """
+    rows: dict[str, dict[str, float]] = {}
+    for name, trials in load.groupby("variant", sort=False):
+        row = rows[str(name)] = {}
+        for kind, batched in ("single", False), ("batched", True):
+            tried = trials[(trials["scenario"] == "Server") & ((trials["batch"] > 1) == batched)]
+            met = tried.loc[tried["ms"] <= sla_ms, "rate"].max() if len(tried) else 0.0
+            row[f"{kind}_rps"] = met = 0.0 if pd.isna(met) else met
+            missed = tried[(tried["ms"] > sla_ms) & (tried["rate"] > met)]
+            row[f"{kind}_missed_rps"] = missed["rate"].min()
+        row["rps"] = max(row["single_rps"], row["batched_rps"])
+        row["offline_rps"] = trials.loc[trials["scenario"] == "Offline", "rate"].item()
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant")
+
+
 def bottleneck(profile: pd.DataFrame, variant: str) -> str:
     """Return one sentence on where a variant's time goes (columns variant, kind, ms)."""
     kinds = profile[profile["variant"] == variant].groupby("kind")["ms"].sum()

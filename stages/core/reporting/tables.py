@@ -74,6 +74,12 @@ def _answers(data: pd.DataFrame, answer: str, confidence: str) -> pd.Series:
     return data[answer].map(literal) + data[confidence].map(" ({:.1%})".format)
 
 
+def _rates(data: pd.DataFrame, kind: str) -> pd.Series:
+    met, missed = data[f"{kind}_rps"], data[f"{kind}_missed_rps"]
+    cells = met.map("{:.0f}".format) + missed.map(" (not {:.0f})".format).where(missed.notna(), "")
+    return cells.where(met > 0, "none")
+
+
 VARIANT = Column("Variant", _titles)
 PARAMETERS = Column("Params", "parameters", "{:.3g}M", 1e6)
 ACCURACY = Column("Test accuracy", "accuracy", "{:.1%}")
@@ -122,6 +128,12 @@ SPLITS = (
     Column("Tokens, median", "tokens_p50", "{:.0f}"),
     Column("p99", "tokens_p99", "{:.0f}"),
     Column("Longer than the limit", "cut_share", "{:.2%}"),
+)
+LOAD = (
+    VARIANT,
+    Column("Requests a second, one by one", partial(_rates, kind="single")),
+    Column("In batches", partial(_rates, kind="batched")),
+    Column("Texts a second, when nobody waits", "offline_rps", "{:.0f}"),
 )
 CARD = (
     ACCURACY_INTERVAL,

@@ -27,17 +27,14 @@ def recommend(
     quality = constraints.quality.replace("_", " ")
     percentile = f"p{constraints.sla_percentile}"
     latency = table[SLA_LATENCY.format(constraints.sla_percentile)]
-    kept = table["validation_retained"]
-    late = (latency - sla).map(f"{percentile} exceeds the SLA by {{:.2f}} ms".format)
-    rounded_down = np.floor((kept + 1e-9) * 1e4) / 1e4  # not "keeps 98.00%, not 98.0%"
-    poor = rounded_down.map(f"keeps {{:.2%}} of the {quality}, not {needed:.1%}".format)
-    faults = late.where(latency > sla, "") + "; " + poor.where(kept < needed, "")
-    reasons = faults.str.strip("; ")
+    kept, wanted = table["validation_retained"], constraints.requests_per_second
+    reasons = faults(table, constraints)
+    load = f"{wanted:g} requests a second " if wanted else ""
     qualified = table[reasons == ""]
     if qualified.empty:
         return table.assign(recommended=False, verdict=reasons), (
-            f"No variant meets the constraints: none answers within {sla:g} ms ({percentile}) and "
-            f"keeps at least {needed:.1%} of the validation {quality}."
+            f"No variant meets the constraints: none answers {load}within {sla:g} ms "
+            f"({percentile}) and keeps at least {needed:.1%} of the validation {quality}."
         )
     fastest = str(qualified[SPEED].idxmax())
     leads = {name: ratio(fastest, name) for name in qualified.index if name != fastest}
@@ -51,7 +48,7 @@ def recommend(
     others = " and ".join(Variant.named(name).title for name in tied if name != chosen)
     place = f"the best of the fastest (a tie with {others} within the noise)"
     summary = (
-        f"Use {Variant.named(chosen).title}: of the variants that answer within {sla:g} ms "
+        f"Use {Variant.named(chosen).title}: of the variants that answer {load}within {sla:g} ms "
         f"({percentile}) and keep at least {needed:.1%} of the validation {quality}, it is "
         f"{place if others else 'the fastest'} "
         f"({percentile} {latency[chosen]:.2f} ms, {kept[chosen]:.1%} kept)."
@@ -63,6 +60,21 @@ def recommend(
             f"kept is {interval.low:.1%} to {interval.high:.1%}."
         )
     return table.assign(recommended=table.index == chosen, verdict=reasons), summary
+
+
+def faults(table: pd.DataFrame, constraints: ReportConfig) -> pd.Series:
+    """Return which constraints each variant misses, and by how much; "" for none."""
+    needed, sla = 1 - constraints.quality_loss, constraints.sla_ms
+    percentile, wanted = constraints.sla_percentile, constraints.requests_per_second or 0
+    quality = constraints.quality.replace("_", " ")
+    latency = table[SLA_LATENCY.format(percentile)]
+    kept, rate = table["validation_retained"], table["rps"]
+    late = (latency - sla).map(f"p{percentile} exceeds the SLA by {{:.2f}} ms".format)
+    rounded_down = np.floor((kept + 1e-9) * 1e4) / 1e4  # not "keeps 98.00%, not 98.0%"
+    poor = rounded_down.map(f"keeps {{:.2%}} of the {quality}, not {needed:.1%}".format)
+    slow = rate.map(f"answers {{:.0f}} requests a second, not {wanted:g}".format)
+    missed = [late.where(latency > sla), poor.where(kept < needed), slow.where(rate < wanted)]
+    return pd.concat(missed, axis=1).apply(lambda row: "; ".join(row.dropna()), axis=1)
 
 
 def doubts(table: pd.DataFrame, name: str) -> list[str]:

@@ -3,12 +3,12 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from stages.core.launch.settings import BenchmarkConfig, ReportConfig, SweepConfig
+from stages.core.launch.settings import BenchmarkConfig, LoadConfig, ReportConfig, SweepConfig
 from stages.core.reporting.accuracy import mistakes
 from stages.core.reporting.latency import Estimate
-from stages.core.reporting.page import Findings, headline, hero, page, warnings
+from stages.core.reporting.page import Findings, headline, hero, page, served, warnings
 from stages.core.reporting.results import MEASURES
-from tests.core.reporting.made_up import MS, NAMES, predictions, results
+from tests.core.reporting.made_up import MS, NAMES, load, predictions, results
 
 QUIET = {
     "others_share": 0.01,
@@ -56,14 +56,20 @@ def findings(table: pd.DataFrame) -> Findings:
         profile=pd.concat(
             [pd.DataFrame(profile).assign(variant=n, others_share=0.0) for n in names]
         ),
+        load=load({name: MS[name] for name in names}),
         student="student_int8",
         mistakes=mistakes(student, teacher),
         summary="Use student int8.",
         conditions=QUIET,
         workers={name: {"threads": 1, "cores": [0]} for name in names},
         settings=SETTINGS,
+        load_settings=LoadConfig(seconds=3, steps=5, batch=8, wait_ms=2),
         constraints=ReportConfig(
-            sla_ms=50, sla_percentile=50, quality="accuracy", quality_loss=0.02
+            sla_ms=50,
+            sla_percentile=50,
+            quality="accuracy",
+            quality_loss=0.02,
+            requests_per_second=None,
         ),
         made={"clauses": 7, "repeated": 2, "overlapping": 1},
         data={"notes": ["train is *a.csv*"], "train": SPLIT, "validation": SPLIT, "test": SPLIT},
@@ -130,6 +136,18 @@ def test_the_headline_compares_the_recommended_variant_with_the_teacher(
     }
 
 
+def test_the_load_is_that_of_the_headlines_variant_and_the_baseline(table: pd.DataFrame) -> None:
+    found = findings(table)
+    assert served(table, found.constraints) == (
+        "Student int8 answers 167 requests a second within 50 ms (p50, waiting included), "
+        "teacher pytorch none"
+    )
+    rows = page(found).split("### Under load")[1].split("## Accuracy")[0].splitlines()
+    cells = {line.split("|")[1].strip(): line.split("|")[2:5] for line in rows if "|" in line}
+    assert [each.strip() for each in cells["student int8"]] == ["167 (not 250)", "167", "333"]
+    assert [each.strip() for each in cells["teacher pytorch"]] == ["none", "none", "17"]
+
+
 def test_without_a_recommendation_the_headline_is_about_the_fastest_student(
     table: pd.DataFrame,
 ) -> None:
@@ -173,11 +191,13 @@ def test_a_disturbed_profile_a_deviating_control_and_a_changed_pace_give_a_warni
         findings(unsteady),
         control={"test_label": Estimate(0.96, 0.95, 0.97)},
         profile=findings(table).profile.assign(others_share=0.5),
+        load=findings(table).load.assign(others_share=0.4),
     )
-    control, pace, profile = warnings(found)
+    control, pace, profile, under_load = warnings(found)
     assert "differs from its twin by -4.0% on the test sentences, text to label" in control
     assert "student int8 is 16.1 to 22.6 times faster" in pace
     assert profile == "other programs took 50% of the machine during the profile"
+    assert under_load == "other programs took 40% of the machine during the load"
 
 
 def test_few_texts_and_a_lost_class_give_a_warning(table: pd.DataFrame) -> None:

@@ -89,7 +89,13 @@ def test_a_slow_tail_within_the_sla_does_not_cost_the_fastest_its_recommendation
     table = results({name: MS[name] for name in names}, wrong=1)
     table = table.assign(**latencies(measured, 0.02))
     assert table["test_label_p99_ms"]["student_int8"] == pytest.approx(4.46)
-    constraints = ReportConfig(sla_ms=50, sla_percentile=99, quality="accuracy", quality_loss=0.02)
+    constraints = ReportConfig(
+        sla_ms=50,
+        sla_percentile=99,
+        quality="accuracy",
+        quality_loss=0.02,
+        requests_per_second=None,
+    )
     measured = of_measure(measured, "test_label")
     found, summary = recommend(
         table, lambda *pair: speedup(measured, *pair).widened(0.02), constraints
@@ -106,6 +112,7 @@ def test_metrics_are_rounded_and_leave_accuracies_to_evaluate(table: pd.DataFram
     assert found["student_int8"] == {
         "speedup": 20.0,
         "p50_ms": 3.0,
+        "requests_per_second": 170.0,
         "parameters_m": 17.4,
         "size_mb": 18.4,
     }

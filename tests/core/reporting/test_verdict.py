@@ -20,16 +20,21 @@ TABLE = pd.DataFrame(
         KEPT: [1.0, 1.0, 0.995, 0.967],
         f"{KEPT}_low": [1.0, 1.0, 0.985, 0.95],
         f"{KEPT}_high": [1.0, 1.0, 1.005, 0.98],
+        "rps": [0.0, 10.0, 40.0, 90.0],
     },
     index=["teacher_pytorch", "teacher_onnx", "teacher_int8_per_tensor", "student_int8"],
 )
 rows = st.tuples(st.floats(0.1, 300), st.floats(0.5, 40), st.floats(0.5, 1))
-tables = st.lists(rows, min_size=1, max_size=8).map(
-    lambda found: pd.DataFrame(
-        found,
-        columns=[LATENCY, SPEED, QUALITY],
-        index=[f"student_{number}" for number in range(len(found))],
-    ).assign(**{KEPT: lambda table: table[QUALITY], f"{KEPT}_low": 0, f"{KEPT}_high": 1})
+tables = (
+    st.lists(rows, min_size=1, max_size=8)
+    .map(
+        lambda found: pd.DataFrame(
+            found,
+            columns=[LATENCY, SPEED, QUALITY],
+            index=[f"student_{number}" for number in range(len(found))],
+        ).assign(**{KEPT: lambda table: table[QUALITY], f"{KEPT}_low": 0, f"{KEPT}_high": 1})
+    )
+    .map(lambda table: table.assign(rps=0.0))
 )
 constraints = st.builds(
     ReportConfig,
@@ -37,6 +42,7 @@ constraints = st.builds(
     sla_percentile=st.just(99),
     quality=st.just("accuracy"),
     quality_loss=st.floats(0, 0.5),
+    requests_per_second=st.none(),
 )
 
 
@@ -51,12 +57,31 @@ def exact(table: pd.DataFrame, noise: float = 0) -> Callable[[str, str], Estimat
 
 
 def verdict(
-    sla_ms: float = 50, loss: float = 0.02, noise: float = 0
+    sla_ms: float = 50, loss: float = 0.02, noise: float = 0, rps: float | None = None
 ) -> tuple[str | None, pd.Series, str]:
     """Return the recommended variant, each variant's reason, and the summary."""
-    settings = ReportConfig(sla_ms=sla_ms, sla_percentile=99, quality="accuracy", quality_loss=loss)
+    settings = ReportConfig(
+        sla_ms=sla_ms,
+        sla_percentile=99,
+        quality="accuracy",
+        quality_loss=loss,
+        requests_per_second=rps,
+    )
     table, summary = recommend(TABLE, exact(TABLE, noise), settings)
     return recommended(table), table["verdict"], summary
+
+
+def test_a_variant_that_stands_less_load_than_wanted_does_not_qualify() -> None:
+    chosen, reasons, summary = verdict(loss=0.1, rps=50)
+    assert chosen == "student_int8"
+    assert "of the variants that answer 50 requests a second within 50 ms (p99)" in summary
+    assert reasons["teacher_int8_per_tensor"] == "answers 40 requests a second, not 50"
+    chosen, reasons, summary = verdict(rps=50)
+    assert chosen is None
+    assert "none answers 50 requests a second within 50 ms (p99) and keeps" in summary
+    assert reasons["teacher_onnx"] == (
+        "p99 exceeds the SLA by 35.00 ms; answers 10 requests a second, not 50"
+    )
 
 
 def qualifying(table: pd.DataFrame, settings: ReportConfig) -> pd.DataFrame:

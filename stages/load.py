@@ -1,0 +1,92 @@
+"""Find how many requests a second each variant answers within the SLA.
+
+A request that arrives while another is answered waits, so that a variant misses the SLA before its
+cores are always busy. MLPerf's load generator sends the requests and takes the times, in a process
+of its own for each variant, one after the other.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from stages.core.engines.variant import variants
+from stages.core.launch.atomic import atomic_file
+from stages.core.launch.command import launch
+from stages.core.launch.paths import REPORTS
+from stages.core.launch.settings import LoadConfig, Settings
+from stages.core.measuring.conditions import Clocks, conditions
+from stages.core.measuring.trial import Scenario, Trial
+from stages.core.measuring.worker import Worker
+from stages.core.text.corpus import load_corpus
+
+Row = dict[str, Any]
+Attempt = Callable[[Scenario, float, int], Row]  # of a scenario, rate and batch
+MOST = 10_000.0  # requests a second that no variant answers; a lower guess ends the trial early
+
+
+def run(config: Settings) -> str:
+    """Write reports/load.csv, a row a trial.
+
+    Columns: variant, batch (the most requests that are answered together), scenario (MLPerf's),
+    rate (requests a second), requests, ms (the percentile report.sla_percentile of their latency),
+    others_share (of the machine, that other programs took).
+    """
+    texts = load_corpus()["test"]["text"][:]
+    tables = []
+    before = Clocks.read([])
+    for variant in tqdm(variants(config.forms), desc="load", unit="variant", disable=None):
+        with Worker(variant.name, variant.directory, config.benchmark.threads) as worker:
+            attempt = partial(ask, worker, texts, config)
+            rows = search(attempt, config.load, config.report.sla_ms)
+            tables.append(pd.DataFrame(rows).assign(variant=variant.name))
+    load = pd.concat(tables, ignore_index=True)
+    load["others_share"] = conditions(before, Clocks.read([]))["others_share"]
+    file = REPORTS / "load.csv"
+    columns = ["variant", "batch", "scenario", "rate", "requests", "ms", "others_share"]
+    with atomic_file(file) as part:
+        load[columns].round(4).to_csv(part, index=False)
+    most = load.loc[load["rate"].idxmax()]
+    return f"{file}: {most['variant']} answers up to {most['rate']:.0f} texts a second"
+
+
+def search(attempt: Attempt, settings: LoadConfig, sla_ms: float) -> Iterator[Row]:
+    """Yield the trials of a variant.
+
+    First what it answers at most. Then rates below that, each in the middle between the highest one
+    that met the SLA and the lowest one that missed it; none, if it misses the SLA without load.
+    """
+    alone = attempt("SingleStream", MOST, 1)
+    together = attempt("Offline", alone["rate"], settings.batch)
+    yield from (alone, together)
+    for most in (alone, together) if alone["ms"] <= sla_ms else ():
+        met, missed = 0.0, most["rate"]
+        for _ in range(settings.steps):
+            rate = (met + missed) / 2
+            tried = attempt("Server", rate, most["batch"])
+            yield tried
+            met, missed = (rate, missed) if tried["ms"] <= sla_ms else (met, rate)
+
+
+def ask(
+    worker: Worker, texts: list[str], config: Settings, scenario: Scenario, rate: float, batch: int
+) -> Row:
+    """Return the row of one trial of the variant that a worker serves."""
+    trial = Trial(
+        scenario=scenario,
+        rate=rate,
+        seconds=config.load.seconds,
+        batch=batch,
+        wait_ms=config.load.wait_ms,
+        percentile=config.report.sla_percentile,
+        seed=config.seed,
+    )
+    answer = worker.ask({"trial": asdict(trial), "texts": texts})
+    return {"batch": batch, "scenario": scenario} | answer
+
+
+if __name__ == "__main__":
+    launch(run, alone=True)

@@ -1,0 +1,50 @@
+from queue import SimpleQueue
+
+import pytest
+
+from stages.core.measuring.trial import Trial, collect, run_trial
+
+TEXTS = ["a", "b", "c"]
+
+
+def trial(scenario: str, rate: float, seconds: float, batch: int = 1) -> Trial:
+    return Trial(scenario, rate, seconds, batch, wait_ms=0, percentile=99, seed=0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("batch", "calls"), [(1, 40), (4, 10)])
+def test_requests_that_come_at_once_are_answered_in_full_batches(batch: int, calls: int) -> None:
+    answered: list[list[str]] = []
+    found = run_trial(answered.append, TEXTS, trial("Offline", 400, 0.1, batch))
+    # The load generator adds a tenth, so that a faster system is busy until the end.
+    assert found["requests"] == sum(map(len, answered)) == pytest.approx(44, abs=1)
+    assert len(answered) == pytest.approx(calls, rel=0.2)
+    assert {text for batch in answered for text in batch} == {*TEXTS}
+    assert found["ms"] > 0
+
+
+def test_requests_arrive_at_the_rate_that_is_asked_for() -> None:
+    answered: list[list[str]] = []
+    found = run_trial(answered.append, TEXTS, trial("Server", 2000, 0.2))
+    assert found["requests"] == len(answered) == 400
+    assert found["rate"] == pytest.approx(2000, rel=0.2)
+    assert all(len(batch) == 1 for batch in answered)
+
+
+def test_one_request_at_a_time_is_answered_before_the_next_is_sent() -> None:
+    answered: list[list[str]] = []
+    found = run_trial(answered.append, TEXTS, trial("SingleStream", 1e5, 0.05, batch=4))
+    assert all(len(batch) == 1 for batch in answered)
+    assert found["requests"] == len(answered)
+    assert found["rate"] == pytest.approx(len(answered) / 0.05, rel=0.3)
+
+
+def test_a_batch_waits_for_others_no_longer_than_it_may() -> None:
+    waiting: SimpleQueue[int | None] = SimpleQueue()
+    for number in (1, 2, 3, None):
+        waiting.put(number)
+    assert collect(waiting, 2, wait=60) == [1, 2]
+    waiting.put(4)
+    assert waiting.qsize() == 3
+    assert collect(waiting, 1, wait=60) == [3]
+    assert collect(waiting, 2, wait=60) == []
+    assert collect(waiting, 2, wait=0.001) == [4]
