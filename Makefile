@@ -9,11 +9,14 @@ help:  ## list the targets
 repro: $(VENV)/ready  ## rebuild whatever is out of date, from download to results table
 	dvc repro
 
+serve: $(VENV)/ready  ## serve data/release over HTTP, on this machine alone
+	python stages/serve.py
+
 test: lint  ## check style and types, run the unit tests
 	pytest -n 2 --dist worksteal
 
 smoke: $(VENV)/ready  ## run the real DAG, shrunken, and README's commands, in fresh clones; inject 16 faults
-	pytest -m slow -n 2 --dist loadfile tests/test_dag.py tests/test_post.py tests/test_recipes.py
+	pytest -m slow -n 2 --dist loadfile tests/test_dag.py tests/test_post.py tests/test_recipes.py tests/test_serve.py
 	pytest -m slow tests/test_faults.py
 
 faults: $(VENV)/ready  ## inject a hundred faults into the shrunken DAG (FAULTS=100 SEED=0)
@@ -51,4 +54,4 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: help repro test smoke faults verify audit lint params seeds depth readme
+.PHONY: help repro serve test smoke faults verify audit lint params seeds depth readme

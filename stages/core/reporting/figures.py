@@ -23,6 +23,8 @@ TOOLTIPS = {  # by column: its name, with the unit, and its format
     "length": ("text length, tokens", "d"),
     "batch": ("batch size", "d"),
     "answered": ("calls answered", ".0%"),
+    "rate": ("requests a second", ".3~g"),
+    "requests": ("requests", "d"),
     "ms": ("latency, ms", ".3~g"),
     "texts_per_second": ("texts per second", ",.0f"),
     "padding": ("share of padding", ".0%"),
@@ -117,22 +119,20 @@ def throughput_by_batch(sweep: pd.DataFrame) -> alt.FacetChart:
 
 def latency_by_rate(load: pd.DataFrame, percentile: int, sla_ms: float) -> alt.FacetChart:
     """Return a percentile of the latency against the requests a second (columns of load.csv)."""
-    data = named(load[load["scenario"] == "Server"].sort_values(["batch", "rate"], kind="stable"))
+    data = load[load["scenario"] == "Server"].sort_values("rate", kind="stable")
     panels = {
         batch: f"up to {batch} together" if batch > 1 else "one by one"
         for batch in sorted(load["batch"].unique())
     }
-    data = data.assign(answered=data["batch"].map(panels))[
-        ["variant", "answered", "rate", "requests", "ms"]
-    ]
+    data = data.assign(together=data["batch"].map(panels)).drop(columns=["batch", "others_share"])
     x = alt.X("rate:Q", title="requests a second (log)").scale(type="log", nice=False, padding=10)
     y = alt.Y("ms:Q", title=f"p{percentile} latency, ms (log)")
     lines = _lines(data, x, y.scale(type="log", nice=False, padding=10))
-    sla = alt.Chart().mark_rule(strokeDash=[4, 4], color="gray").encode(y=alt.datum(sla_ms))
-    panel = alt.Facet("answered:N", title=None, sort=list(panels.values()))
-    chart = alt.layer(lines, sla, data=data).properties(width=240, height=240)
-    title = alt.Title("Latency under load", subtitle="grey line: SLA")
-    return chart.facet(facet=panel, columns=2).properties(title=title)
+    sla = alt.Chart(lines.data).mark_rule(strokeDash=[4, 4], color="gray")
+    lines += sla.encode(y=alt.datum(sla_ms))
+    panel = alt.Facet("together:N", title=None, sort=list(panels.values()))
+    chart = lines.properties(width=240, height=240).facet(facet=panel, columns=2)
+    return chart.properties(title=alt.Title("Latency under load", subtitle="grey line: SLA"))
 
 
 def distributions(samples: pd.DataFrame, sla_ms: float) -> alt.LayerChart:

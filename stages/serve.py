@@ -1,0 +1,126 @@
+"""Serve the released model or a variant over HTTP: `python stages/serve.py`.
+
+    curl -d '{"texts": ["A lovely film."]}' http://127.0.0.1:8000/classify
+
+Not a stage. mosec does the serving: GET / says whether it is up, /metrics has its figures for
+Prometheus. One process reads requests and another answers them, so that a request that is refused
+costs no other one its answer.
+"""
+
+import argparse
+import os
+import sys
+from typing import Any
+
+from mosec import Server, Worker
+from mosec.args import is_port_available
+from mosec.errors import ValidationError
+
+from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
+from stages.core.launch.errors import InputError
+from stages.core.launch.paths import check_root
+from stages.core.task.decoding import predicted, probabilities
+from stages.predict import measured_threads, served
+
+MAX_TEXTS = 64  # of one request
+MAX_BYTES = 1_000_000  # of one request
+VARIANT, THREADS = "BERT_LATENCY_VARIANT", "BERT_LATENCY_THREADS"  # for its processes
+Answers = list[dict[str, str | float]]
+
+
+class Read(Worker):
+    """Takes the texts out of a request; one without is refused with a sentence."""
+
+    serialize_ipc, deserialize_ipc = Worker.serialize, Worker.deserialize  # JSON, not pickle
+
+    def forward(self, data: dict[str, list[str]]) -> list[str]:
+        """Return the texts of {"texts": [text, …]}.
+
+        Raises:
+            ValidationError: there are none, too many, or something else.
+        """
+        texts = data.get("texts") if isinstance(data, dict) else None
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise ValidationError('send {"texts": ["a text", …]}')
+        if not texts or not all(text.strip() for text in texts):
+            raise ValidationError("texts has no text, or an empty one; leave that out")
+        if len(texts) > MAX_TEXTS:
+            raise ValidationError(f"texts has {len(texts)} texts; send {MAX_TEXTS} at most")
+        return texts
+
+
+class Classify(Worker):
+    """Answers requests, as many texts at once as its largest batch."""
+
+    serialize_ipc, deserialize_ipc = Worker.serialize, Worker.deserialize
+
+    def __init__(self) -> None:
+        super().__init__()
+        directory = served(os.environ[VARIANT] or None)
+        self.classifier = load_classifier(directory, int(os.environ[THREADS]))
+        self.tokenizer = load_tokenizer(directory)
+        self.answers(["The first call is slower than all others."])
+
+    def forward(self, data: Any) -> Any:
+        """Return the answers to each of the requests; without batches, to the only one."""
+        requests = data if self.max_batch_size > 1 else [data]
+        answers = iter(self.answers([text for texts in requests for text in texts]))
+        found = [[next(answers) for _ in texts] for texts in requests]
+        return found if self.max_batch_size > 1 else found[0]
+
+    def answers(self, texts: list[str]) -> Answers:
+        """Return the label of each text, and its probability."""
+        found: Answers = []
+        size = self.max_batch_size
+        for start in range(0, len(texts), size):
+            logits = self.classifier.logits(encode(self.tokenizer, texts[start : start + size]))
+            scores = probabilities(logits)
+            found += [
+                {"label": self.classifier.labels[number], "score": round(float(row[number]), 4)}
+                for number, row in zip(predicted(logits), scores, strict=True)
+            ]
+        return found
+
+
+def main() -> None:
+    """Parse the command line and serve until SIGTERM, then finish what was accepted."""
+    parser = argparse.ArgumentParser(description="Serve a variant of the pipeline over HTTP.")
+    parser.add_argument("--variant", help="such as teacher_pytorch; by default data/release")
+    parser.add_argument("--address", default="127.0.0.1", help="0.0.0.0 serves other machines too")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--threads", type=int, help="by default, as many as were measured")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=1,
+        help="the most requests that are answered together; INT8 answers differ in a batch",
+    )
+    parser.add_argument("--wait-ms", type=int, default=2, help="for others, if --batch is above 1")
+    parser.add_argument(
+        "--capacity", type=int, default=64, help="requests that may wait; more are refused (429)"
+    )
+    options = parser.parse_args()
+    for name in ("batch", "wait_ms", "capacity", "threads"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name.replace('_', '-')} = {value}; give 1 or more")
+    check_root()
+    served(options.variant)
+    if not is_port_available(options.address, options.port):
+        raise InputError(f"--port = {options.port} is in use; give another")
+    settings = {"address": options.address, "port": options.port, "capacity": options.capacity}
+    settings |= {"max-request-size": MAX_BYTES, "log-level": "warning"}
+    sys.argv[1:] = [f"--{name}={value}" for name, value in settings.items()]  # which mosec reads
+    os.environ[VARIANT] = options.variant or ""
+    os.environ[THREADS] = str(options.threads or measured_threads())
+    server = Server()
+    server.append_worker(Read, route="/classify")
+    server.append_worker(
+        Classify, max_batch_size=options.batch, max_wait_time=options.wait_ms, route="/classify"
+    )
+    print(f"serve: http://{options.address}:{options.port}/classify", flush=True)
+    server.run()
+
+
+if __name__ == "__main__":
+    main()
