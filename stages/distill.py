@@ -1,7 +1,7 @@
 """Train a small student on the teacher's logits."""
 
 from datasets import DatasetDict
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, set_seed
 
 from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.command import launch
@@ -10,14 +10,15 @@ from stages.core.launch.settings import Settings
 from stages.core.task.losses import DistillationTrainer, class_weights
 from stages.core.text.corpus import load_corpus, load_texts
 from stages.core.training import trainer
-from stages.core.training.cpu import begin
+from stages.core.training.device import begin, described
 from stages.core.training.positions import longest_text
 from stages.core.training.student import build_student
 
 
 def run(config: Settings) -> str:
     """Write the student's checkpoint and its learning curve, reports/distill.csv."""
-    begin(config.seed)
+    device = begin(config.device)
+    set_seed(config.seed)
     directory = existing(Variant("teacher", "pytorch").directory)
     teacher = AutoModelForSequenceClassification.from_pretrained(directory).eval()
     student, tokenizer = build_student(config.student, teacher, directory)
@@ -34,6 +35,7 @@ def run(config: Settings) -> str:
         config.distill,
         section="distill",
         seed=config.seed,
+        device=device,
         trainer_class=DistillationTrainer,
         class_weights=class_weights(config.distill.class_weights, labels),
         temperature=config.distill.temperature,
@@ -42,7 +44,8 @@ def run(config: Settings) -> str:
     target = Variant("student", "pytorch").directory
     manifest = Manifest("pytorch", "PyTorch", longest_text(student.config))
     trainer.save_run(student, tokenizer, curve, target, REPORTS / "distill.csv", manifest.write)
-    return f"{target} with a validation accuracy of {trainer.kept_accuracy(curve):.4f}"
+    accuracy = trainer.kept_accuracy(curve)
+    return f"{target} with a validation accuracy of {accuracy:.4f}, trained on {described(device)}"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from stages.core.launch.paths import ENCODER, REPORTS, existing
 from stages.core.launch.settings import Settings
 from stages.core.task.losses import ConsistencyTrainer, class_weights
 from stages.core.text.corpus import label_names, load_corpus
-from stages.core.training.cpu import begin
+from stages.core.training.device import begin, described
 from stages.core.training.positions import longest_text
 from stages.core.training.takeover import labelled_as, take_over
 from stages.core.training.trainer import kept_accuracy, save_run, tokenize, train
@@ -18,7 +18,8 @@ from stages.core.training.trainer import kept_accuracy, save_run, tokenize, trai
 
 def run(config: Settings) -> str:
     """Write the teacher's checkpoint and its learning curve, reports/finetune.csv."""
-    begin(config.seed)
+    device = begin(config.device)
+    transformers.set_seed(config.seed)
     corpus = load_corpus()
     tokenizer = transformers.AutoTokenizer.from_pretrained(
         existing(ENCODER), model_max_length=config.model.max_length, truncation_side="right"
@@ -34,13 +35,15 @@ def run(config: Settings) -> str:
             config.finetune,
             section="finetune",
             seed=config.seed,
+            device=device,
             trainer_class=ConsistencyTrainer,
             consistency_weight=config.finetune.consistency_weight,
             class_weights=class_weights(config.finetune.class_weights, corpus["train"]["label"][:]),
         )
-        done = f"with a validation accuracy of {kept_accuracy(curve):.4f}"
+        accuracy = kept_accuracy(curve)
+        done = f"with a validation accuracy of {accuracy:.4f}, trained on {described(device)}"
     else:
-        model, done = take_over(label_names(corpus), corpus["validation"], tokenizer)
+        model, done = take_over(label_names(corpus), corpus["validation"], tokenizer, device)
     target = Variant("teacher", "pytorch").directory
     manifest = Manifest("pytorch", "PyTorch", longest_text(model.config))
     save_run(model, tokenizer, curve, target, REPORTS / "finetune.csv", manifest.write)

@@ -1,6 +1,8 @@
 """Record the machine and the library versions, on which a measurement depends."""
 
 import platform
+import shutil
+import subprocess
 from importlib.metadata import version
 
 import cpuinfo
@@ -36,8 +38,22 @@ def run(config: Settings) -> str:
         "python": platform.python_version(),
         "packages": {package: version(package) for package in dict.fromkeys(used)},
     }
+    # Nothing that is measured runs on a GPU: without one, its field is absent, so that this file is
+    # as it was before there was such a field, and nothing is measured anew for it.
+    if names := gpus():
+        machine["gpus"] = names
     write_json(MACHINE, machine)
-    return f"{MACHINE}: {machine['cores']} cores of {machine['cpu']}"
+    shown = ", ".join(["", *names])
+    return f"{MACHINE}: {machine['cores']} cores of {machine['cpu']}{shown}"
+
+
+def gpus() -> list[str]:
+    """Return the names of the NVIDIA GPUs, as the driver tells them without PyTorch."""
+    if not shutil.which("nvidia-smi"):
+        return []
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    done = subprocess.run(query, capture_output=True, text=True, check=False)
+    return done.stdout.splitlines() if done.returncode == 0 else []
 
 
 if __name__ == "__main__":

@@ -222,6 +222,7 @@ class Settings(Section):
     """Every section."""
 
     seed: Seed
+    device: Literal["auto", "cpu", "cuda"]
     run: RunConfig
     model: ModelConfig
     data: DataConfig

@@ -32,7 +32,8 @@ class WeightedTrainer(Trainer):
 
     def __init__(self, *args: Any, class_weights: list[float] | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.class_weights = None if class_weights is None else torch.tensor(class_weights)
+        weights = None if class_weights is None else torch.tensor(class_weights)
+        self.class_weights = None if weights is None else weights.to(self.args.device)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         # The Trainer's own measures a million texts one by one.

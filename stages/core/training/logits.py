@@ -18,14 +18,14 @@ def logits_of(
 ) -> np.ndarray:
     """Return the model's logits, float32, shape (texts, classes), in batches of similar length.
 
-    The model is in evaluation mode; `name` is that of the progress bar.
+    The model is in evaluation mode, and computes where it is; `name` is that of the progress bar.
     """
     order = np.argsort([len(text) for text in texts], kind="stable")
     logits = np.empty((len(texts), model.config.num_labels), dtype=np.float32)
     batches = np.array_split(order, max(1, len(order) // BATCH))
-    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+    with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, bf16):
         for batch in tqdm(batches, desc=name, unit="batch", disable=None):
             chosen = [texts[place] for place in batch]
             inputs = tokenizer(chosen, truncation=True, padding=True, return_tensors="pt")
-            logits[batch] = model(**inputs).logits.float().numpy()
+            logits[batch] = model(**inputs.to(model.device)).logits.float().cpu().numpy()
     return logits

@@ -32,7 +32,10 @@ def labelled_as(names: list[str]) -> dict[str, Any]:
 
 
 def take_over(
-    names: list[str], validation: Dataset, tokenizer: PreTrainedTokenizerBase
+    names: list[str],
+    validation: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    device: torch.device,
 ) -> tuple[PreTrainedModel, str]:
     """Return the encoder as a fine-tuned classifier, its classes in the corpus's order, and a note.
 
@@ -42,7 +45,7 @@ def take_over(
     Raises:
         InputError: it is no classifier, has other labels, or answers differently from its labels.
     """
-    model = fine_tuned(len(names))
+    model = fine_tuned(len(names)).to(device)
     theirs = [str(model.config.id2label[number]) for number in range(model.config.num_labels)]
     texts = validation["text"][:]
     answers = predicted(logits_of(model, tokenizer, texts, bf16=False, name="validation texts"))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from datasets import DatasetDict
 from transformers import (
     DataCollatorWithPadding,
@@ -27,7 +28,7 @@ from stages.core.launch.paths import CHECKPOINTS
 from stages.core.launch.settings import TrainingConfig
 from stages.core.task.decoding import accuracy, predicted
 from stages.core.training.averaging import WeightAverage
-from stages.core.training.cpu import bf16_wanted
+from stages.core.training.device import bf16_wanted
 from stages.core.training.resuming import last_checkpoint, run_key
 
 
@@ -53,6 +54,7 @@ def train(
     *,
     section: str,
     seed: int,
+    device: torch.device,
     trainer_class: type[Trainer] = Trainer,
     **trainer_options: Any,
 ) -> pd.DataFrame:
@@ -69,12 +71,15 @@ def train(
     Raises:
         InputError: the training diverged, or never had finite weights.
     """
-    bf16 = bf16_wanted(config.bf16)
-    settings = (trainer_class.__qualname__, trainer_options, config.model_dump(), seed, bf16)
+    bf16 = bf16_wanted(config.bf16, device)
+    # In the key, because a GPU draws other random numbers than a CPU: a run that is resumed on the
+    # other would end with the weights of neither.
+    where = (seed, device.type, bf16)
+    settings = (trainer_class.__qualname__, trainer_options, config.model_dump(), *where)
     checkpoints = CHECKPOINTS / run_key(model, corpus, *settings)
     trainer = trainer_class(
         model=model,
-        args=_arguments(config, checkpoints, seed, bf16),
+        args=_arguments(config, checkpoints, *where),
         train_dataset=corpus["train"],
         eval_dataset=corpus["validation"],
         data_collator=DataCollatorWithPadding(tokenizer),
@@ -91,8 +96,10 @@ def train(
     return learning_curve(trainer.state.log_history)
 
 
-def _arguments(config: TrainingConfig, directory: Path, seed: int, bf16: bool) -> TrainingArguments:
-    return TrainingArguments(
+def _arguments(
+    config: TrainingConfig, directory: Path, seed: int, device: str, bf16: bool
+) -> TrainingArguments:
+    arguments = TrainingArguments(
         output_dir=str(directory),
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
@@ -113,9 +120,12 @@ def _arguments(config: TrainingConfig, directory: Path, seed: int, bf16: bool) -
         disable_tqdm=not sys.stderr.isatty(),
         dataloader_pin_memory=False,
         report_to="none",
-        use_cpu=True,
+        use_cpu=device == "cpu",
         remove_unused_columns=False,
     )
+    # One GPU, of several, too: with all of them the Trainer would multiply the batch.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def _metrics(prediction: EvalPrediction) -> dict[str, float]:
