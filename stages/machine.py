@@ -20,7 +20,7 @@ INSTRUCTION_SETS = (
     *("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
     *("asimd", "asimddp", "i8mm", "bf16", "sve"),
 )
-PACKAGES = ("tokenizers", "numpy")  # and those of every engine in use
+PACKAGES = ("tokenizers", "numpy", "mlcommons-loadgen")  # and those of every engine in use
 
 
 def run(config: Settings) -> str:

@@ -200,3 +200,16 @@ def test_a_stage_ends_with_the_dvc_that_runs_it() -> None:
     while stage.is_running() and stage.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "the stage outlives its dvc"
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("first", "reported"), [("stages", False), ("json", True)])
+def test_onnx_runtime_reports_nothing_about_us(first: str, reported: bool, tmp_path: Path) -> None:
+    kept = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    kept.pop("CI", None)  # where it would report nothing anyway
+    code = f"import {first}, onnxruntime"
+    subprocess.run(
+        [sys.executable, "-c", code],
+        env=kept | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        check=True,
+    )
+    assert bool([*tmp_path.rglob("*.db")]) == reported

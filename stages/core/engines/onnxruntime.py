@@ -26,6 +26,9 @@ PACKAGES = ("onnxruntime", "onnx", "optimum-onnx")
 LIBRARY = "onnx"
 EXAMPLE = """\
 import json
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # or else it reports its use, from its import on
 
 import numpy as np
 import onnxruntime
