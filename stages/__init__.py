@@ -25,6 +25,6 @@ if not sys.stderr.isatty():
     # A log is no place for progress bars.
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
-# These libraries report their use over the network unless they are told not to, before their import.
+# These libraries report their use over the network unless told not to before their import.
 for _variable in ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY"):
     os.environ.setdefault(_variable, "1")
