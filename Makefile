@@ -16,7 +16,7 @@ test: lint  ## check style and types, run the unit tests
 	pytest -n 2 --dist worksteal
 
 smoke: $(VENV)/ready  ## run the real DAG, shrunken, and README's commands, in fresh clones; inject 16 faults
-	pytest -m slow -n 2 --dist loadfile tests/test_dag.py tests/test_post.py tests/test_recipes.py tests/test_serve.py
+	pytest -m slow -n 2 --dist loadfile tests/test_dag.py tests/test_post.py tests/test_recipes.py tests/test_serve.py tests/tools/test_growth.py
 	pytest -m slow tests/test_faults.py
 
 faults: $(VENV)/ready  ## inject a hundred faults into the shrunken DAG (FAULTS=100 SEED=0)
@@ -45,6 +45,9 @@ seeds: $(VENV)/ready  ## repeat the experiment over three seeds, into reports/sw
 depth: $(VENV)/ready  ## trace accuracy against latency over the student's depth
 	python -m stages.tools.sweep student.n_layers=3,4,5,6 -- +experiment=sweep
 
+growth: $(VENV)/ready  ## measure time and memory at 1, 10 and 100 times the texts, into reports/growth
+	python -m stages.tools.growth
+
 readme: $(VENV)/ready  ## put the generated table into README.md
 	python -m stages.tools.readme
 
@@ -54,4 +57,4 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: help repro serve test smoke faults verify audit lint params seeds depth readme
+.PHONY: help repro serve test smoke faults verify audit lint params seeds depth growth readme

@@ -5,6 +5,7 @@ cores are always busy. MLPerf's load generator sends the requests and takes the 
 of its own for each variant, one after the other.
 """
 
+import http.client
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
@@ -16,15 +17,18 @@ from tqdm import tqdm
 from stages.core.engines.variant import variants
 from stages.core.launch.atomic import atomic_file
 from stages.core.launch.command import launch
+from stages.core.launch.errors import InputError
 from stages.core.launch.paths import REPORTS
 from stages.core.launch.settings import LoadConfig, Settings
 from stages.core.measuring.conditions import Clocks, conditions
-from stages.core.measuring.trial import Scenario, Trial
-from stages.core.measuring.worker import Worker
+from stages.core.measuring.trial import Scenario, Trial, run_trial
+from stages.core.measuring.worker import Answer, Worker
 from stages.core.text.corpus import load_corpus
+from stages.serve import ask, serving
 
 Row = dict[str, Any]
 Attempt = Callable[[Scenario, float, int], Row]  # of a scenario, rate and batch
+CLIENTS = 32  # of the server at once, fewer than it lets wait
 MOST = 10_000.0  # requests a second that no variant answers; a lower guess ends the trial early
 
 
@@ -33,20 +37,29 @@ def run(config: Settings) -> str:
 
     Columns: variant, batch (the most requests that are answered together), scenario (MLPerf's),
     rate (requests a second), requests, ms (the percentile report.sla_percentile of their latency),
-    others_share (of the machine, that other programs took).
+    http (whether through stages/serve.py, as the fastest variant is tried besides), others_share
+    (of the machine, that other programs took).
     """
     texts = load_corpus()["test"]["text"][:]
     tables = []
     before = Clocks.read([])
     for variant in tqdm(variants(config.forms), desc="load", unit="variant", disable=None):
         with Worker(variant.name, variant.directory, config.benchmark.threads) as worker:
-            attempt = partial(ask, worker, texts, config)
-            rows = search(attempt, config.load, config.report.sla_ms)
-            tables.append(pd.DataFrame(rows).assign(variant=variant.name))
+            by_worker = partial(try_worker, worker, texts)
+            rows = search(partial(try_once, by_worker, config), config.load, config.report.sla_ms)
+            tables.append(pd.DataFrame(rows).assign(variant=variant.name, http=False))
+    alone = pd.concat(tables).query("scenario == 'SingleStream'").set_index("variant")["rate"]
+    fastest = str(alone.idxmax())
+    options = (f"--variant={fastest}", f"--threads={config.benchmark.threads}")
+    with serving(*options) as (_, port):
+        by_http = partial(run_trial, partial(post, port), texts, threads=CLIENTS)
+        attempt = partial(try_once, by_http, config)
+        rows = halve(attempt, alone.max(), 1, config.load.steps, config.report.sla_ms)
+        tables.append(pd.DataFrame(rows).assign(variant=fastest, http=True))
     load = pd.concat(tables, ignore_index=True)
     load["others_share"] = conditions(before, Clocks.read([]))["others_share"]
     file = REPORTS / "load.csv"
-    columns = ["variant", "batch", "scenario", "rate", "requests", "ms", "others_share"]
+    columns = ["variant", "batch", "scenario", "rate", "requests", "ms", "http", "others_share"]
     with atomic_file(file) as part:
         load[columns].round(4).to_csv(part, index=False)
     most = load.loc[load["rate"].idxmax()]
@@ -54,27 +67,38 @@ def run(config: Settings) -> str:
 
 
 def search(attempt: Attempt, settings: LoadConfig, sla_ms: float) -> Iterator[Row]:
-    """Yield the trials of a variant.
+    """Yield the trials of a variant: first what it answers at most, then the rates below that.
 
-    First what it answers at most. Then rates below that, each in the middle between the highest one
-    that met the SLA and the lowest one that missed it; none, if it misses the SLA without load.
+    None of these, if it misses the SLA without load.
     """
     alone = attempt("SingleStream", MOST, 1)
     together = attempt("Offline", alone["rate"], settings.batch)
     yield from (alone, together)
     for most in (alone, together) if alone["ms"] <= sla_ms else ():
-        met, missed = 0.0, most["rate"]
-        for _ in range(settings.steps):
-            rate = (met + missed) / 2
-            tried = attempt("Server", rate, most["batch"])
-            yield tried
-            met, missed = (rate, missed) if tried["ms"] <= sla_ms else (met, rate)
+        yield from halve(attempt, most["rate"], most["batch"], settings.steps, sla_ms)
 
 
-def ask(
-    worker: Worker, texts: list[str], config: Settings, scenario: Scenario, rate: float, batch: int
+def halve(attempt: Attempt, most: float, batch: int, steps: int, sla_ms: float) -> Iterator[Row]:
+    """Yield trials of rates below `most`.
+
+    Each is in the middle between the highest one that met the SLA and the lowest that missed it.
+    """
+    met, missed = 0.0, most
+    for _ in range(steps):
+        rate = (met + missed) / 2
+        tried = attempt("Server", rate, batch)
+        yield tried
+        met, missed = (rate, missed) if tried["ms"] <= sla_ms else (met, rate)
+
+
+def try_once(
+    answer: Callable[[Trial], Answer],
+    config: Settings,
+    scenario: Scenario,
+    rate: float,
+    batch: int,
 ) -> Row:
-    """Return the row of one trial of the variant that a worker serves."""
+    """Return the row of one trial."""
     trial = Trial(
         scenario=scenario,
         rate=rate,
@@ -84,8 +108,19 @@ def ask(
         percentile=config.report.sla_percentile,
         seed=config.seed,
     )
-    answer = worker.ask({"trial": asdict(trial), "texts": texts})
-    return {"batch": batch, "scenario": scenario} | answer
+    return {"batch": batch, "scenario": scenario} | answer(trial)
+
+
+def try_worker(worker: Worker, texts: list[str], trial: Trial) -> Answer:
+    """Try the variant that a worker has loaded."""
+    return worker.ask({"trial": asdict(trial), "texts": texts})
+
+
+def post(port: int, texts: list[str]) -> None:
+    """Ask a server; InputError unless it answers."""
+    status, answer = ask(port, texts)
+    if status != http.client.OK:
+        raise InputError(f"stages/serve.py answered a request with {status}: {answer}")
 
 
 if __name__ == "__main__":

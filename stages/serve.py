@@ -8,8 +8,15 @@ costs no other one its answer.
 """
 
 import argparse
+import http.client
+import json
 import os
+import socket
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mosec import Server, Worker
@@ -25,6 +32,7 @@ from stages.predict import measured_threads, served
 MAX_TEXTS = 64  # of one request
 MAX_BYTES = 1_000_000  # of one request
 VARIANT, THREADS = "BERT_LATENCY_VARIANT", "BERT_LATENCY_THREADS"  # for its processes
+START_SECONDS = 120.0  # in which a server has loaded its model
 Answers = list[dict[str, str | float]]
 
 
@@ -80,6 +88,43 @@ class Classify(Worker):
                 for number, row in zip(predicted(logits), scores, strict=True)
             ]
         return found
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen, int]]:
+    """Serve on a free port, with the command line's arguments; give the process and the port.
+
+    Raises:
+        InputError: it ended, or does not answer within START_SECONDS.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-m", __name__, f"--port={port}", *arguments])
+    try:
+        end = time.monotonic() + START_SECONDS
+        while ask(port, ["Are you up?"])[0] != http.client.OK:
+            if process.poll() is not None or time.monotonic() > end:
+                raise InputError(f"stages/serve.py {' '.join(arguments)} does not start; see above")
+            time.sleep(0.1)
+        yield process, port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def ask(port: int, texts: list[str]) -> tuple[int, Any]:
+    """Return the status and the answers of a server on this machine; 0 where none listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
+    try:
+        connection.request("POST", "/classify", json.dumps({"texts": texts}))
+        response = connection.getresponse()
+        answer = response.read()
+    except ConnectionError:
+        return 0, None
+    finally:
+        connection.close()
+    return response.status, json.loads(answer) if response.status == http.client.OK else answer
 
 
 def main() -> None:

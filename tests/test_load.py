@@ -45,6 +45,9 @@ def test_what_misses_the_sla_without_load_is_not_tried_under_any() -> None:
 def test_every_variant_is_tried_one_by_one_and_in_batches(project: Callable) -> None:
     table = pd.read_csv("reports/load.csv")
     assert list(table["variant"].unique()) == VARIANTS
+    over_http = table[table["http"]]
+    assert over_http["variant"].nunique() == 1
+    assert len(over_http) == 2
     counts = table.groupby(["scenario", "batch"])["variant"].nunique()
     assert counts["SingleStream", 1] == counts["Offline", 3] == len(VARIANTS)
     assert (table[["rate", "requests", "ms"]] > 0).all(axis=None)

@@ -55,6 +55,8 @@ SETTINGS = [
     f"+quantize.{FORM}={{engine:lookup,title:Table,entries:4}}",
     "report.sla_percentile=50",
     "benchmark.sweep.lengths=[8]",
+    "load.seconds=0.1",
+    "load.steps=1",
     "profile.texts=2",
 ]
 ROLES = [(f"run.model={model}", f"run.form={FORM}") for model in ("teacher", "student")]
@@ -62,7 +64,7 @@ STEPS = [
     ("machine",),
     *(("quantize", *role) for role in ROLES),
     *(("evaluate", *role) for role in ROLES),
-    *(("benchmark",), ("profiling",), ("report",)),
+    *(("benchmark",), ("load",), ("profiling",), ("report",)),
     ("release", f"release.variant=student_{FORM}"),
 ]
 DRIVER = """

@@ -22,7 +22,7 @@ def test_a_bert_base_goes_all_the_way_as_the_post_did(
         *("+experiment=post", "model=local", f"model.source.path={encoder}"),
         *("data=local", f"data.source.path={sources / 'texts' / 'train.csv'}", "data.max_texts=60"),
         *("finetune.epochs=1", "distill.epochs=1"),
-        *(each for each in tiny if each.startswith(("benchmark.", "profile.", "report."))),
+        *(each for each in tiny if each.startswith(("benchmark.", "load.", "profile.", "report."))),
     ]
     for stage, *overrides in STEPS:
         run_stage(stage, *settings, *overrides)

@@ -42,9 +42,12 @@ class Trial:
 
 
 def run_trial(
-    answer: Callable[[list[str]], object], texts: list[str], trial: Trial
+    answer: Callable[[list[str]], object], texts: list[str], trial: Trial, threads: int = 1
 ) -> dict[str, float]:
-    """Return rate (requests a second), requests, and ms (the percentile of their latencies)."""
+    """Return rate (requests a second), requests, and ms (the percentile of their latencies).
+
+    `answer` is called in so many threads.
+    """
     waiting: SimpleQueue[lg.QuerySample | None] = SimpleQueue()
 
     def receive(samples: list[lg.QuerySample]) -> None:
@@ -60,8 +63,9 @@ def run_trial(
             traceback.print_exc()
             os._exit(1)  # the load generator would wait for the answers for ever
 
-    server = threading.Thread(target=serve)
-    server.start()
+    servers = [threading.Thread(target=serve) for _ in range(threads)]
+    for server in servers:
+        server.start()
     system = lg.ConstructSUT(receive, lambda: None)
     library = lg.ConstructQSL(len(texts), len(texts), lambda _: None, lambda _: None)
     try:
@@ -73,8 +77,10 @@ def run_trial(
             lg.StartTestWithLogSettings(system, library, _settings(trial), log)
             found = _results(Path(directory) / LOG)
     finally:
-        waiting.put(None)
-        server.join()
+        for _ in servers:
+            waiting.put(None)
+        for server in servers:
+            server.join()
         lg.DestroyQSL(library)
         lg.DestroySUT(system)
     return {

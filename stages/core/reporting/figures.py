@@ -119,12 +119,15 @@ def throughput_by_batch(sweep: pd.DataFrame) -> alt.FacetChart:
 
 def latency_by_rate(load: pd.DataFrame, percentile: int, sla_ms: float) -> alt.FacetChart:
     """Return a percentile of the latency against the requests a second (columns of load.csv)."""
-    data = load[load["scenario"] == "Server"].sort_values("rate", kind="stable")
+    direct = load[(load["scenario"] == "Server") & ~load["http"]]
+    data = direct.sort_values("rate", kind="stable")
     panels = {
         batch: f"up to {batch} together" if batch > 1 else "one by one"
         for batch in sorted(load["batch"].unique())
     }
-    data = data.assign(together=data["batch"].map(panels)).drop(columns=["batch", "others_share"])
+    data = data.assign(together=data["batch"].map(panels)).drop(
+        columns=["batch", "http", "others_share"]
+    )
     x = alt.X("rate:Q", title="requests a second (log)").scale(type="log", nice=False, padding=10)
     y = alt.Y("ms:Q", title=f"p{percentile} latency, ms (log)")
     lines = _lines(data, x, y.scale(type="log", nice=False, padding=10))

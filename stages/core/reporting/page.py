@@ -64,6 +64,7 @@ def page(found: Findings) -> str:
         splits=pd.DataFrame({name: found.data[name] for name in SPLITS if name in found.data}).T,
         headline=headline(found.table),
         served=served(found.table, found.constraints),
+        over_http=over_http(found.load, found.constraints.sla_ms),
         percentile=found.constraints.sla_percentile,
         quality=found.constraints.quality,
         baseline=results.BASELINE,
@@ -143,6 +144,16 @@ def served(table: pd.DataFrame, constraints: ReportConfig) -> str:
         f"{constraints.sla_ms:g} ms (p{constraints.sla_percentile}, waiting included), {baseline} "
         f"{f'{before:.0f}' if before else 'none'}"
     )
+
+
+def over_http(load: pd.DataFrame, sla_ms: float) -> str:
+    """Return one sentence on the load that the fastest variant stands behind HTTP."""
+    tried = load[load["http"]]
+    met, missed = results.met_and_missed(tried, sla_ms)
+    title = Variant.named(tried["variant"].iloc[0]).title
+    limit = f"{met:.0f} a second" if met else "no rate that was tried"
+    beyond = "" if pd.isna(missed) else f" (not {missed:.0f})"
+    return f"Over HTTP (`make serve`), {title} answers {limit} within the SLA{beyond}"
 
 
 def hero(table: pd.DataFrame) -> dict[str, Any]:

@@ -147,17 +147,25 @@ def capacities(load: pd.DataFrame, sla_ms: float) -> pd.DataFrame:
     both, `offline_rps` what it answers when nobody waits. Columns of load.csv.
     """
     rows: dict[str, dict[str, float]] = {}
-    for name, trials in load.groupby("variant", sort=False):
+    direct = load[~load["http"]]
+    for name, trials in direct.groupby("variant", sort=False):
         row = rows[str(name)] = {}
         for kind, batched in ("single", False), ("batched", True):
-            tried = trials[(trials["scenario"] == "Server") & ((trials["batch"] > 1) == batched)]
-            met = tried.loc[tried["ms"] <= sla_ms, "rate"].max() if len(tried) else 0.0
-            row[f"{kind}_rps"] = met = 0.0 if pd.isna(met) else met
-            missed = tried[(tried["ms"] > sla_ms) & (tried["rate"] > met)]
-            row[f"{kind}_missed_rps"] = missed["rate"].min()
+            tried = trials[(trials["batch"] > 1) == batched]
+            row[f"{kind}_rps"], row[f"{kind}_missed_rps"] = met_and_missed(tried, sla_ms)
         row["rps"] = max(row["single_rps"], row["batched_rps"])
         row["offline_rps"] = trials.loc[trials["scenario"] == "Offline", "rate"].item()
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant")
+
+
+def met_and_missed(load: pd.DataFrame, sla_ms: float) -> tuple[float, float]:
+    """Return the highest rate that met the SLA, 0 if none did, and the lowest above that missed it.
+
+    The latter is NaN if none did. Columns of load.csv.
+    """
+    tried = load[load["scenario"] == "Server"]
+    met = max([0.0, *tried.loc[tried["ms"] <= sla_ms, "rate"]])
+    return met, tried.loc[(tried["ms"] > sla_ms) & (tried["rate"] > met), "rate"].min()
 
 
 def bottleneck(profile: pd.DataFrame, variant: str) -> str:

@@ -1,0 +1,281 @@
+"""Measure how time and memory grow with the texts (`make growth`), into reports/growth.
+
+At 1, 10 and 100 times the corpus: made-up texts of the same words and lengths, in a project of
+their own. Where every text passes through a model, a few are timed and the rest is extrapolated.
+Needs what `dvc repro` has made.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+from hydra import compose, initialize_config_dir
+from tqdm import tqdm
+
+from stages.core.engines.classifier import encode, load_classifier, load_tokenizer, milliseconds
+from stages.core.engines.variant import Variant, variants
+from stages.core.launch.atomic import atomic_directory, write_text
+from stages.core.launch.errors import InputError
+from stages.core.launch.parse import parse
+from stages.core.launch.paths import ENCODER, MACHINE, REPORTS, check_root, existing
+from stages.core.launch.settings import Settings
+from stages.core.measuring.conditions import commit
+from stages.core.reporting.results import accuracies
+from stages.core.reporting.tables import markdown
+from stages.core.text.corpus import label_names, load_corpus
+
+FACTORS = (1, 10, 100)
+PLANNED = 100_000_000  # texts, to which time and memory are extrapolated
+SAMPLE = 64  # texts that pass through a model
+STEPS = 5  # of training
+NEW = ["data=local", "data.source.path=texts.csv", "data.text=text", "data.label=label"]
+ROOT, MODULE = Path(__file__).parents[2], "stages.tools.growth"
+
+
+def run(overrides: list[str]) -> Path:
+    """Write growth.csv (phase, texts, seconds, gb, extrapolated), a page and a figure."""
+    settings, corpus = composed(overrides), load_corpus()
+    words = [text.split() for text in corpus["train"]["text"][:]]
+    count = sum(len(split) for split in corpus.values())
+    costs = per_text(settings, corpus["test"]["text"][:SAMPLE])
+    rows: list[dict[str, Any]] = []
+    progress = tqdm(FACTORS, desc="growth", unit="corpus", disable=None)
+    for texts in (factor * count for factor in progress):
+        with tempfile.TemporaryDirectory(prefix="growth-") as directory:
+            project = begin_project(Path(directory))
+            made_up(words, label_names(corpus), texts).to_csv(project / "texts.csv", index=False)
+            measured = partial(measure, project, [*overrides, *NEW])
+            measured("stages.fetch", "run.item=corpus")
+            found = {
+                "prepare": measured("stages.prepare"),
+                "augment": measured("stages.augment"),
+                "finetune, until its first step": measured(MODULE, "start-up"),
+                "report, scores and intervals": measured(MODULE, "scores"),
+            }
+        for phase, (seconds, gb, printed) in found.items():
+            rows.append({"phase": phase, "texts": texts, "seconds": seconds, "gb": gb})
+            if phase.startswith("finetune"):
+                begun, step = json.loads(printed[-1])
+                rows[-1]["seconds"] = begun
+                costs["finetune, a pass"] = step / settings.finetune.batch_size
+        for phase, seconds in costs.items():
+            rows.append({"phase": phase, "texts": texts, "seconds": seconds * texts})
+    table = pd.DataFrame(rows).assign(extrapolated=lambda rows: rows["gb"].isna())
+    target = REPORTS / "growth"
+    with atomic_directory(target) as part:
+        table.round(3).to_csv(part / "growth.csv", index=False)
+        figure(table).save(part / "growth.svg")
+        write_text(part / "README.md", page(table))
+    return target
+
+
+def composed(overrides: list[str]) -> Settings:
+    """Return the settings of the project in the current directory."""
+    with initialize_config_dir(str(Path.cwd() / "conf"), version_base="1.3"):
+        return parse(compose("config", overrides), Settings)
+
+
+def begin_project(directory: Path) -> Path:
+    """Make a directory a project with this one's settings and encoder."""
+    directory.mkdir(exist_ok=True)
+    (directory / "dvc.yaml").touch()
+    (directory / "conf").symlink_to(Path("conf").absolute())
+    (directory / ENCODER.parent).mkdir(parents=True)
+    (directory / ENCODER).symlink_to(existing(ENCODER).absolute())
+    return directory
+
+
+def made_up(words: list[list[str]], labels: list[str], count: int) -> pd.DataFrame:
+    """Return texts of random words, as long as those of `words`, with random labels."""
+    random = np.random.default_rng(0)
+    pool = np.array([word for text in words for word in text])
+    ends = np.cumsum(random.choice([len(text) for text in words], count))
+    drawn = np.split(pool[random.integers(len(pool), size=ends[-1])], ends[:-1])
+    texts = [" ".join(each) for each in drawn]
+    return pd.DataFrame({"text": texts, "label": random.choice(labels, count)})
+
+
+def measure(
+    project: Path, overrides: list[str], module: str, *arguments: str
+) -> tuple[float, float, list[str]]:
+    """Return the seconds and the GB that a module takes at most, and the lines it prints."""
+    started = time.time()
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments, *overrides],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "GROWTH_STARTED": str(started)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout  # noqa: S101 it is a pipe
+    printed = process.stdout.read().splitlines()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise InputError(f"python -m {module} failed on made-up texts; its error is above")
+    return time.time() - started, usage.ru_maxrss * 1024 / 1e9, printed
+
+
+def per_text(settings: Settings, texts: list[str]) -> dict[str, float]:
+    """Return the seconds of a text in each phase that passes it through a model."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from stages.core.training.device import begin, bf16_wanted
+    from stages.core.training.logits import logits_of
+
+    device = begin(settings.device)
+    directory = existing(Variant("teacher", "pytorch").directory)
+    teacher = AutoModelForSequenceClassification.from_pretrained(directory).eval().to(device)
+    tokenizer, bf16 = AutoTokenizer.from_pretrained(directory), bf16_wanted("auto", device)
+    label = partial(logits_of, teacher, tokenizer, bf16=bf16, name="teacher's logits")
+    label(texts)
+    costs = {"label": milliseconds(lambda: label(texts))}
+    held_out = settings.data.validation_share + settings.data.test_share
+    costs["evaluate, all variants"] = held_out * sum(
+        answer(variant.directory, settings.benchmark.threads, texts)
+        for variant in variants(settings.forms)
+    )
+    return {phase: ms / 1e3 / len(texts) for phase, ms in costs.items()}
+
+
+def answer(directory: Path, threads: int, texts: list[str]) -> float:
+    """Return the milliseconds in which a variant answers texts, one by one."""
+    classifier, tokenizer = load_classifier(directory, threads), load_tokenizer(directory)
+    inputs = [encode(tokenizer, [text]) for text in texts]
+    classifier.logits(inputs[0])
+    return milliseconds(lambda: [classifier.logits(each) for each in inputs])
+
+
+def start_up(overrides: list[str]) -> None:
+    """Begin to fine-tune; print how long that took, and a step of it, in seconds."""
+    from transformers import AutoTokenizer
+
+    from stages.core.task.losses import ConsistencyTrainer
+    from stages.core.training.device import begin
+    from stages.core.training.trainer import tokenize, train
+    from stages.finetune import with_head
+
+    settings, corpus = composed(overrides), load_corpus()
+    times: list[float] = []
+
+    class Begun(ConsistencyTrainer):
+        def training_step(self, *arguments: Any, **options: Any) -> Any:
+            times.append(time.time())
+            if len(times) > STEPS:
+                step = (times[-1] - times[0]) / STEPS
+                print(json.dumps([times[0] - float(os.environ["GROWTH_STARTED"]), step]))
+                raise SystemExit
+            return super().training_step(*arguments, **options)
+
+    tokenizer = AutoTokenizer.from_pretrained(
+        ENCODER, model_max_length=settings.model.max_length, truncation_side="right"
+    )
+    corpus.pop("transfer", None)
+    train(
+        with_head(label_names(corpus)),
+        tokenizer,
+        tokenize(corpus, tokenizer),
+        settings.finetune,
+        section="finetune",
+        seed=settings.seed,
+        device=begin(settings.device),
+        trainer_class=Begun,
+        consistency_weight=settings.finetune.consistency_weight,
+        class_weights=None,
+    )
+
+
+def scores(overrides: list[str]) -> None:
+    """Score random answers of every variant to the validation and the test texts."""
+    settings, corpus, random = composed(overrides), load_corpus(), np.random.default_rng(0)
+    names, found = label_names(corpus), {}
+    for split in ("validation", "test"):
+        labels = np.array(corpus[split]["label"][:])
+        answers = {}
+        for variant in variants(settings.forms):
+            logits = random.normal(size=(len(labels), len(names))) + 2 * np.eye(len(names))[labels]
+            table = pd.DataFrame(logits, columns=names).add_prefix("logit_")
+            answers[variant.name] = table.assign(
+                text=corpus[split]["text"][:], label=labels, predicted=logits.argmax(axis=1)
+            )
+        found[split] = answers
+    accuracies(found["test"], found["validation"], settings.report.quality)
+
+
+def figure(table: pd.DataFrame) -> alt.LayerChart:
+    """Return the seconds of each phase against the texts."""
+    base = alt.Chart(table).encode(
+        x=alt.X("texts:Q", title="texts (log)").scale(type="log"),
+        y=alt.Y("seconds:Q", title="seconds (log)").scale(type="log"),
+        color=alt.Color("phase:N", title=None, sort=None),
+        strokeDash=alt.StrokeDash("extrapolated:N"),
+    )
+    chart = base.mark_line() + base.mark_circle(size=50, opacity=1)
+    return chart.properties(width=520, height=300, title="Time against the number of texts")
+
+
+def planned(table: pd.DataFrame) -> pd.DataFrame:
+    """Return seconds and gb of each phase for PLANNED texts, on the line through the last two."""
+    rows = {}
+    for phase, found in table.groupby("phase", sort=False):
+        before, last = found.sort_values("texts").tail(2)[["texts", "seconds", "gb"]].to_numpy()
+        slope = (last - before) / (last[0] - before[0])
+        rows[phase] = last + slope * (PLANNED - last[0])
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["texts", "seconds", "gb"])
+
+
+def page(table: pd.DataFrame) -> str:
+    """Return the page."""
+    shown = pd.concat([table, planned(table).rename_axis("phase").reset_index()])
+    cells = shown["seconds"].map(duration) + shown["gb"].map(", {:.1f} GB".format).where(
+        shown["gb"].notna(), ""
+    )
+    rows = shown.assign(cells=cells).pivot_table("cells", "phase", "texts", "first", sort=False)
+    rows.columns = [f"{texts:,.0f} texts" for texts in rows.columns]
+    machine = json.loads(MACHINE.read_text())
+    factors = ", ".join(map(str, FACTORS))
+    cpu = f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']} GiB"
+    return f"""# Growth
+
+Time, and the most memory of the process, at {factors} times the corpus: made-up texts
+of its words and lengths. Phases without a memory are extrapolated from {SAMPLE} texts, or from
+{STEPS} steps of training; the last column from the two before it. {cpu};
+commit {commit()}; the command: `make growth`.
+
+{markdown(rows.rename_axis("Phase").reset_index())}
+
+![Time against the number of texts](growth.svg)
+
+`prepare`, `augment` and the trainings hold all texts at once. Where that is more than the memory,
+an engine that streams from disk has to take their place: Polars or DuckDB for the tables, a
+streamed dataset for the training. The phases that pass texts through a model hold few at a time;
+theirs is the time, which a GPU shortens (`device`).
+"""
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in the unit that suits them."""
+    for unit, size in ("days", 86400), ("h", 3600), ("min", 60):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+PHASES = {"start-up": start_up, "scores": scores}
+
+if __name__ == "__main__":
+    check_root()
+    phase = PHASES.get(sys.argv[1]) if sys.argv[1:] else None
+    if phase:
+        phase(sys.argv[2:])
+    else:
+        print(f"growth: {run(sys.argv[1:])}")
