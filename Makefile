@@ -16,8 +16,9 @@ test: lint  ## check style and types, run the unit tests
 	pytest -n 2 --dist worksteal
 
 smoke: $(VENV)/ready  ## run the real DAG, shrunken, and README's commands, in fresh clones; inject 16 faults
-	pytest -m slow -n 2 --dist loadfile tests/test_dag.py tests/test_post.py tests/test_recipes.py tests/test_serve.py tests/tools/test_growth.py
-	pytest -m slow tests/test_faults.py
+	pytest -m slow -n 2 --dist loadfile tests/test_dag.py tests/test_post.py tests/test_recipes.py \
+	  tests/test_serve.py tests/tools/test_growth.py
+	pytest -m slow tests/test_processes.py tests/test_faults.py
 
 faults: $(VENV)/ready  ## inject a hundred faults into the shrunken DAG (FAULTS=100 SEED=0)
 	FAULTS=$(or $(FAULTS),100) SEED=$(or $(SEED),0) pytest -s -m slow tests/test_faults.py

@@ -21,8 +21,8 @@ def _explain(kind: type[BaseException], error: BaseException, trace: TracebackTy
 
 
 sys.excepthook = _explain
-if not sys.stderr.isatty():
-    # A log is no place for progress bars.
+if not sys.stderr.isatty() or os.environ.get("LOCAL_RANK", "0") != "0":
+    # A log is no place for progress bars, and one of each is enough.
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
 # These libraries report their use over the network unless told not to before their import.

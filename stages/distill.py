@@ -17,7 +17,7 @@ from stages.core.training.student import build_student
 
 def run(config: Settings) -> str:
     """Write the student's checkpoint and its learning curve, reports/distill.csv."""
-    device = begin(config.device)
+    device = begin(config.device, config.processes)
     set_seed(config.seed)
     directory = existing(Variant("teacher", "pytorch").directory)
     teacher = AutoModelForSequenceClassification.from_pretrained(directory).eval()
@@ -49,4 +49,4 @@ def run(config: Settings) -> str:
 
 
 if __name__ == "__main__":
-    launch(run)
+    launch(run, parallel=True)

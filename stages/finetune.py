@@ -18,7 +18,7 @@ from stages.core.training.trainer import kept_accuracy, save_run, tokenize, trai
 
 def run(config: Settings) -> str:
     """Write the teacher's checkpoint and its learning curve, reports/finetune.csv."""
-    device = begin(config.device)
+    device = begin(config.device, config.processes)
     transformers.set_seed(config.seed)
     corpus = load_corpus()
     tokenizer = transformers.AutoTokenizer.from_pretrained(
@@ -58,4 +58,4 @@ def with_head(names: list[str]) -> transformers.PreTrainedModel:
 
 
 if __name__ == "__main__":
-    launch(run)
+    launch(run, parallel=True)

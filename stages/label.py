@@ -8,6 +8,7 @@ from stages.core.engines.variant import Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.paths import AUGMENTED, LABELLED, existing
+from stages.core.launch.processes import rank
 from stages.core.launch.settings import Settings
 from stages.core.text.corpus import UNLABELLED, load_corpus, load_texts
 from stages.core.training.device import begin, bf16_wanted, described
@@ -19,15 +20,16 @@ def run(config: Settings) -> str:
 
     A stage of its own, so that another student or loss finds them in the cache.
     """
-    device = begin(config.device)
+    device = begin(config.device, config.processes)
     directory = existing(Variant("teacher", "pytorch").directory)
     teacher = AutoModelForSequenceClassification.from_pretrained(directory).eval().to(device)
     tokenizer = AutoTokenizer.from_pretrained(directory)
     texts = all_texts(load_corpus(), load_texts(AUGMENTED))
     bf16 = bf16_wanted(config.label.bf16, device)
     logits = logits_of(teacher, tokenizer, texts["text"][:], bf16=bf16, name="teacher's logits")
-    with atomic_directory(LABELLED) as part:
-        texts.add_column("teacher_logits", logits.tolist()).save_to_disk(part)
+    if rank() == 0:
+        with atomic_directory(LABELLED) as part:
+            texts.add_column("teacher_logits", logits.tolist()).save_to_disk(part)
     return f"{LABELLED} with {len(texts)} texts, labelled on {described(device)}"
 
 
@@ -46,4 +48,4 @@ def all_texts(corpus: DatasetDict, augmented: Dataset) -> Dataset:
 
 
 if __name__ == "__main__":
-    launch(run)
+    launch(run, parallel=True)

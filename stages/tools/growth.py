@@ -132,7 +132,7 @@ def per_text(settings: Settings, texts: list[str]) -> dict[str, float]:
     from stages.core.training.device import begin, bf16_wanted
     from stages.core.training.logits import logits_of
 
-    device = begin(settings.device)
+    device = begin(settings.device, processes=1)
     directory = existing(Variant("teacher", "pytorch").directory)
     teacher = AutoModelForSequenceClassification.from_pretrained(directory).eval().to(device)
     tokenizer, bf16 = AutoTokenizer.from_pretrained(directory), bf16_wanted("auto", device)
@@ -187,7 +187,7 @@ def start_up(overrides: list[str]) -> None:
         settings.finetune,
         section="finetune",
         seed=settings.seed,
-        device=begin(settings.device),
+        device=begin(settings.device, processes=1),
         trainer_class=Begun,
         consistency_weight=settings.finetune.consistency_weight,
         class_weights=None,

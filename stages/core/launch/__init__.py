@@ -1,1 +1,1 @@
-"""The frame of a command: settings and their parsing, errors, atomic files, paths, the lock."""
+"""The frame of a command: settings and their parsing, errors, atomic files, lock, processes."""

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import hydra
@@ -18,13 +19,15 @@ from stages.core.launch.errors import InputError
 from stages.core.launch.lock import machine_lock
 from stages.core.launch.parse import parse
 from stages.core.launch.paths import check_root
+from stages.core.launch.processes import grouped, local_rank, rank, start
 from stages.core.launch.settings import Settings
 
 
-def launch(run: Callable[[Settings], str], *, alone: bool = False) -> None:
+def launch(run: Callable[[Settings], str], *, alone: bool = False, parallel: bool = False) -> None:
     """Run one stage as a command, once the settings of all stages are valid.
 
-    It prints the line that `run` returns; `alone` keeps other stages off this machine meanwhile.
+    It prints the line that `run` returns; `alone` keeps other stages off this machine meanwhile;
+    `parallel` lets it run in as many processes as the settings say.
     """
     composed: list[DictConfig] = []
 
@@ -40,13 +43,21 @@ def launch(run: Callable[[Settings], str], *, alone: bool = False) -> None:
             settings = parse(config, Settings)
             check_threads(settings)
             logging.getLogger().setLevel(logging.WARNING)  # at INFO, libraries report every node
-            with machine_lock(alone=alone):
+            if parallel and settings.processes > 1 and not grouped():
+                return start(settings.processes)
+            if rank():
+                sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 rank zero alone prints
+            with machine_lock(alone=alone) if local_rank() == 0 else nullcontext():
                 started = time.perf_counter()
                 summary = run(settings)
             seconds = time.perf_counter() - started
             print(f"{Path(sys.argv[0]).stem}: {summary} ({seconds:.0f} s)")
     except Exception as error:  # stages/__init__.py prints it
         error.add_note("This is a bug, unless a file is damaged: make verify finds out.")
+        if grouped():
+            # Whoever fails because another one has failed is ended before it says so; and what
+            # happens to all, rank zero says alone.
+            time.sleep(2 if rank() else 1)
         raise
 
 
@@ -71,15 +82,20 @@ def end_with_dvc() -> None:
     Raises:
         InputError: that dvc has ended already.
     """
+    if grouped():  # what started this process has the session of dvc, and ends with it
+        return _end_with(psutil.Process(os.getppid()))
     if "DVC_STAGE" not in os.environ:
-        return
+        return None
     # Above this process there may be shells, which inherit the variable that dvc sets.
     dvc = next((each for each in psutil.Process().parents() if not _is_in_stage(each)), None)
     if dvc is None or os.getsid(dvc.pid) != os.getsid(0):
         raise InputError("the dvc that began this stage has ended; run dvc repro again")
+    return _end_with(dvc)
 
+
+def _end_with(other: psutil.Process) -> None:
     def watch() -> None:
-        dvc.wait()
+        other.wait()
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -223,6 +223,7 @@ class Settings(Section):
 
     seed: Seed
     device: Literal["auto", "cpu", "cuda"]
+    processes: Count
     run: RunConfig
     model: ModelConfig
     data: DataConfig
@@ -242,6 +243,15 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        for name, size in (
+            ("finetune", self.finetune.batch_size),
+            ("distill", self.distill.batch_size),
+        ):
+            if size % self.processes:
+                raise ValueError(
+                    f"{name}.batch_size = {size} can't be shared alike by processes = "
+                    f"{self.processes}; use a multiple of it"
+                )
         made = {"pytorch", "onnx", *self.quantize}
         if len(set(self.forms)) < len(self.forms):
             raise ValueError(f"forms = {self.forms} has a name twice")

@@ -8,6 +8,8 @@ from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import PreTrainedModel, TrainerCallback, TrainerState, TrainingArguments
 
+from stages.core.launch.processes import rank
+from stages.core.task.exchange import wait_for_all
 from stages.core.training.resuming import seal
 
 WEIGHTS = "weights.safetensors"  # in a checkpoint: the weights before averaging
@@ -55,8 +57,10 @@ class WeightAverage(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
         """Save the weights themselves, the last file of a checkpoint, then seal it."""
-        save_file(self.weights, _checkpoint(args, state) / WEIGHTS)
-        seal(_checkpoint(args, state))
+        wait_for_all()  # each has saved the state of its random numbers
+        if rank() == 0:
+            save_file(self.weights, _checkpoint(args, state) / WEIGHTS)
+            seal(_checkpoint(args, state))
 
     def on_epoch_begin(self, *_: Any, model: PreTrainedModel, **__: Any) -> None:
         """Swap the weights themselves back in."""

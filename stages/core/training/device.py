@@ -1,24 +1,48 @@
 """The device of a training and of its teacher's logits: the CPU or a GPU, and what it can do."""
 
+import atexit
+import sys
+from datetime import timedelta
+
 import cpuinfo
 import torch
+import torch.distributed as dist
 
 from stages.core.launch.cores import cores
 from stages.core.launch.errors import InputError
+from stages.core.launch.processes import count, local_count, local_rank
 
 # Instructions that multiply bfloat16 numbers, of x86 and of ARM.
 BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
-def begin(setting: str) -> torch.device:
-    """Return the device that a setting stands for; limit the threads, and allow TF32 on a GPU.
+def begin(setting: str, processes: int) -> torch.device:
+    """Return this process's device, and connect it with the others; each has its share of threads.
 
-    TF32 rounds the factors of float32 products to 10 bits, on cards that have it.
+    On a GPU, TF32 is allowed: it rounds the factors of float32 products to 10 bits, on cards that
+    have it.
 
     Raises:
-        InputError: it is `cuda`, but PyTorch finds no GPU.
+        InputError: `setting` is `cuda`, but PyTorch finds no GPU; this host has fewer GPUs than
+            processes; or torchrun has started another number than `processes`.
     """
-    torch.set_num_threads(min(torch.get_num_threads(), cores()))  # torch knows no CPU quota
+    if count() != processes:
+        raise InputError(f"processes = {processes}, but {count()} were started; use that number")
+    device = _device(setting)
+    share = max(1, cores() // local_count())
+    torch.set_num_threads(min(torch.get_num_threads(), share))  # torch knows no CPU quota
+    if processes > 1:
+        # Long, because one process may wait for a measurement on its host; whoever dies is noticed
+        # by what has started it.
+        backend = "gloo" if device.type == "cpu" else "nccl"
+        hook = sys.excepthook
+        dist.init_process_group(backend, timeout=timedelta(days=1))
+        sys.excepthook = hook  # without PyTorch's own prefix
+        atexit.register(dist.destroy_process_group)
+    return device
+
+
+def _device(setting: str) -> torch.device:
     if setting == "cpu" or (setting == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
@@ -26,8 +50,15 @@ def begin(setting: str) -> torch.device:
             f"device = {setting}, but PyTorch {torch.__version__} finds no GPU; use auto or cpu, "
             "or install PyTorch's CUDA build and the driver"
         )
+    if local_count() > (cards := torch.cuda.device_count()):
+        raise InputError(
+            f"{local_count()} processes on this host, but PyTorch finds {cards} GPUs; start no "
+            "more than these, or use device=cpu"
+        )
     torch.backends.cuda.matmul.allow_tf32 = True
-    return torch.device("cuda")
+    device = torch.device("cuda", local_rank())
+    torch.cuda.set_device(device)
+    return device
 
 
 def described(device: torch.device) -> str:

@@ -5,6 +5,9 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from stages.core.launch.processes import count, rank
+from stages.core.task.exchange import summed
+
 BATCH = 64  # texts
 
 
@@ -18,14 +21,15 @@ def logits_of(
 ) -> np.ndarray:
     """Return the model's logits, float32, shape (texts, classes), in batches of similar length.
 
-    The model is in evaluation mode, and computes where it is; `name` is that of the progress bar.
+    The model is in evaluation mode, and computes where it is; processes share the batches. `name`
+    is that of the progress bar.
     """
     order = np.argsort([len(text) for text in texts], kind="stable")
-    logits = np.empty((len(texts), model.config.num_labels), dtype=np.float32)
+    logits = np.zeros((len(texts), model.config.num_labels), dtype=np.float32)
     batches = np.array_split(order, max(1, len(order) // BATCH))
     with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, bf16):
-        for batch in tqdm(batches, desc=name, unit="batch", disable=None):
+        for batch in tqdm(batches[rank() :: count()], desc=name, unit="batch", disable=None):
             chosen = [texts[place] for place in batch]
             inputs = tokenizer(chosen, truncation=True, padding=True, return_tensors="pt")
             logits[batch] = model(**inputs.to(model.device)).logits.float().cpu().numpy()
-    return logits
+    return summed(torch.from_numpy(logits).to(model.device)).cpu().numpy()

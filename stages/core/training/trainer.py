@@ -20,13 +20,16 @@ from transformers import (
     TrainerCallback,
     TrainerState,
     TrainingArguments,
+    set_seed,
 )
 
 from stages.core.launch.atomic import atomic_directory, atomic_file
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import CHECKPOINTS
+from stages.core.launch.processes import count, rank
 from stages.core.launch.settings import TrainingConfig
 from stages.core.task.decoding import accuracy, predicted
+from stages.core.task.exchange import from_rank_zero, wait_for_all
 from stages.core.training.averaging import WeightAverage
 from stages.core.training.device import bf16_wanted
 from stages.core.training.resuming import last_checkpoint, run_key
@@ -72,14 +75,17 @@ def train(
         InputError: the training diverged, or never had finite weights.
     """
     bf16 = bf16_wanted(config.bf16, device)
-    # In the key, because a GPU draws other random numbers than a CPU: a run that is resumed on the
-    # other would end with the weights of neither.
-    where = (seed, device.type, bf16)
-    settings = (trainer_class.__qualname__, trainer_options, config.model_dump(), *where)
-    checkpoints = CHECKPOINTS / run_key(model, corpus, *settings)
+    # Device and processes are in the key, because each draws other random numbers: a run that is
+    # resumed on others would end with the weights of neither.
+    where = (device.type, count())
+    settings = (trainer_class.__qualname__, trainer_options, config.model_dump(), seed, bf16, where)
+    checkpoints = CHECKPOINTS / from_rank_zero(lambda: run_key(model, corpus, *settings))
+    last = from_rank_zero(lambda: last_checkpoint(checkpoints))
+    if not checkpoints.exists():
+        raise InputError(f"no {checkpoints} on this host; let all share the project's directory")
     trainer = trainer_class(
         model=model,
-        args=_arguments(config, checkpoints, *where),
+        args=_arguments(config, checkpoints, seed, device, bf16),
         train_dataset=corpus["train"],
         eval_dataset=corpus["validation"],
         data_collator=DataCollatorWithPadding(tokenizer),
@@ -92,18 +98,21 @@ def train(
         ],
         **trainer_options,
     )
-    trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+    if rank():
+        set_seed(seed + rank())  # other dropout masks; rank zero has those of one process
+    trainer.train(resume_from_checkpoint=last)
+    wait_for_all()  # rank zero will remove what the others may still read
     return learning_curve(trainer.state.log_history)
 
 
 def _arguments(
-    config: TrainingConfig, directory: Path, seed: int, device: str, bf16: bool
+    config: TrainingConfig, directory: Path, seed: int, device: torch.device, bf16: bool
 ) -> TrainingArguments:
     arguments = TrainingArguments(
         output_dir=str(directory),
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
-        per_device_eval_batch_size=64,
+        per_device_eval_batch_size=count() * max(1, 64 // count()),
         learning_rate=config.learning_rate,
         warmup_ratio=config.warmup_ratio,
         weight_decay=config.weight_decay,
@@ -120,11 +129,14 @@ def _arguments(
         disable_tqdm=not sys.stderr.isatty(),
         dataloader_pin_memory=False,
         report_to="none",
-        use_cpu=device == "cpu",
+        use_cpu=device.type == "cpu",
+        accelerator_config={"split_batches": True},  # batch_size is that of all processes
         remove_unused_columns=False,
     )
     # One GPU, of several, too: with all of them the Trainer would multiply the batch.
     arguments._n_gpu = min(arguments.n_gpu, 1)
+    # Of several processes each would have a CPU with a number, onto which nothing can be loaded.
+    arguments._setup_devices = device
     return arguments
 
 
@@ -204,8 +216,10 @@ def save_run(
 ) -> None:
     """Write a trained model with its tokenizer and manifest, and its learning curve as csv.
 
-    Then remove the checkpoints of its training.
+    Then remove the checkpoints of its training. Rank zero does so for all processes.
     """
+    if rank():
+        return
     with atomic_directory(directory) as part:
         model.save_pretrained(part, safe_serialization=True)
         tokenizer.save_pretrained(part)

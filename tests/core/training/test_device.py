@@ -11,7 +11,7 @@ from stages.core.training import device, trainer
 from stages.core.training.device import begin, bf16_wanted
 from tests.conftest import composed
 
-CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
 
 @pytest.fixture
@@ -34,14 +34,14 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("setting", ["auto", "cpu"])
 def test_without_a_gpu_the_cpu_trains(no_gpu: None, setting: str) -> None:
-    assert begin(setting) == CPU
+    assert begin(setting, 1) == CPU
 
 
 @pytest.mark.parametrize(("setting", "expected"), [("auto", CUDA), ("cuda", CUDA), ("cpu", CPU)])
 def test_auto_takes_the_gpu_and_allows_tf32(
     two_gpus: None, setting: str, expected: torch.device
 ) -> None:
-    assert begin(setting) == expected
+    assert begin(setting, 1) == expected
     assert torch.backends.cuda.matmul.allow_tf32 is (expected == CUDA)
 
 
@@ -53,11 +53,36 @@ def test_a_gpu_that_is_not_there_is_refused_before_anything_is_read(
         empty(stage, "device=cuda")
 
 
+def grouped(monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
+    """Let this process be the first of so many on this host."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "0")
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, str(processes))
+
+
+def test_more_processes_than_gpus_are_refused(
+    two_gpus: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grouped(monkeypatch, 3)
+    with pytest.raises(InputError, match=r"^3 processes on this host, .* 2 GPUs; start no"):
+        begin("auto", 3)
+
+
+def test_a_torchrun_of_other_than_the_settings_processes_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    grouped(monkeypatch, 2)
+    with pytest.raises(InputError, match=r"^processes = 1, but 2 were started"):
+        begin("cpu", 1)
+
+
 def test_a_gpu_trains_the_same_batches_as_the_cpu(two_gpus: None) -> None:
     config = parse(composed(), Settings).finetune
-    chosen = begin("auto")
+    chosen = begin("auto", 1)
     bf16 = bf16_wanted("auto", chosen)
-    arguments = trainer._arguments(config, Path("unused"), 13, chosen.type, bf16)
+    arguments = trainer._arguments(config, Path("unused"), 13, chosen, bf16)
     assert (arguments.device.type, arguments.bf16) == ("cuda", True)
     assert arguments.n_gpu == 1  # with more, the Trainer would take as many batches a step
     assert arguments.train_batch_size == config.batch_size
@@ -118,6 +143,6 @@ def test_training_takes_no_more_threads_than_cores(monkeypatch: pytest.MonkeyPat
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     monkeypatch.setattr(device, "cores", lambda: 2)
-    begin("cpu")
+    begin("cpu", 1)
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
