@@ -1,18 +1,15 @@
-"""Quantize an exported model: one quantized form, by its engine, on some validation texts."""
+"""Quantize an exported model: one quantized form, by its engine, on some texts."""
 
 import shutil
 
 from stages.core.engines import load_engine
-from stages.core.engines.classifier import encode, load_tokenizer
+from stages.core.engines.classifier import Inputs, encode, load_tokenizer
 from stages.core.engines.variant import MANIFEST, Manifest, Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
 from stages.core.launch.settings import Settings
 from stages.core.text.corpus import load_corpus
-
-# On which an engine sees what quantizing costs; on train texts the logits are too far apart.
-TEXTS = 200
 
 
 def run(config: Settings) -> str:
@@ -27,10 +24,14 @@ def run(config: Settings) -> str:
     settings = config.quantize[variant.form]
     source = Variant(variant.model, "onnx").directory
     manifest = Manifest.read(source)
-    tokenizer, texts = load_tokenizer(source), load_corpus()["validation"]["text"][:]
-    inputs = [encode(tokenizer, [text]) for text in texts[:: max(1, len(texts) // TEXTS)]]
+    tokenizer, corpus = load_tokenizer(source), load_corpus()
+
+    def sample(split: str, count: int) -> list[Inputs]:
+        texts = corpus[split]["text"][:]
+        return [encode(tokenizer, [text]) for text in texts[:: max(1, len(texts) // count)]]
+
     with atomic_directory(variant.directory) as directory:
-        summary = load_engine(settings.engine).quantize(source, directory, settings.options, inputs)
+        summary = load_engine(settings.engine).quantize(source, directory, settings.options, sample)
         for file in source.iterdir():
             # Not the weights, nor their data where that is a file of its own.
             if not file.name.startswith("model.onnx") and file.name != MANIFEST:

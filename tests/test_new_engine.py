@@ -1,4 +1,7 @@
-"""A form of an engine that this project doesn't have, by one module and settings alone."""
+"""A form of an engine that is not in the default run: one module and settings are all it takes.
+
+That of OpenVINO, and one of an engine that this project doesn't have.
+"""
 
 import json
 import os
@@ -42,31 +45,36 @@ def profile(directory, inputs, threads):
     return [("lookup", len(inputs), 0.5)], 1.0
 
 
-def quantize(source, target, options, inputs):
+def quantize(source, target, options, sample):
     table = [[index % 2, 0.5] for index in range(options.entries)]
     (target / "table.json").write_text(json.dumps(table))
     return f"{options.entries} entries"
 '''
-FORM = "table_of_4"
-SETTINGS = [
-    f"forms=[pytorch,{FORM}]",
-    "~quantize.int8",
-    f"benchmark.control=student_{FORM}",
-    f"+quantize.{FORM}={{engine:lookup,title:Table,entries:4}}",
-    "report.sla_percentile=50",
-    "benchmark.sweep.lengths=[8]",
-    "load.seconds=0.1",
-    "load.steps=1",
-    "profile.texts=2",
-]
-ROLES = [(f"run.model={model}", f"run.form={FORM}") for model in ("teacher", "student")]
-STEPS = [
-    ("machine",),
-    *(("quantize", *role) for role in ROLES),
-    *(("evaluate", *role) for role in ROLES),
-    *(("benchmark",), ("load",), ("profiling",), ("report",)),
-    ("release", f"release.variant=student_{FORM}"),
-]
+FORMS = {
+    "table_of_4": ("~quantize.int8", "+quantize.table_of_4={engine:lookup,title:Table,entries:4}"),
+    "openvino": ("quantize=[openvino]", "quantize.openvino.texts=20"),
+}
+ROLES = ("teacher", "student")
+
+
+def settings(form: str) -> list[str]:
+    return [
+        *(f"forms=[pytorch,{form}]", *FORMS[form], f"benchmark.control=student_{form}"),
+        *("report.sla_percentile=50", "benchmark.sweep.lengths=[8]", "profile.texts=2"),
+        *("load.seconds=0.1", "load.steps=1"),
+    ]
+
+
+def steps(form: str) -> list[tuple[str, ...]]:
+    roles = [(f"run.model={model}", f"run.form={form}") for model in ROLES]
+    return [
+        *(("machine",), *(("quantize", *role) for role in roles)),
+        *(("evaluate", *role) for role in roles),
+        *(("benchmark",), ("load",), ("profiling",), ("report",)),
+        ("release", f"release.variant=student_{form}"),
+    ]
+
+
 DRIVER = """
 import json, sys
 from tests.conftest import run_stage
@@ -78,18 +86,23 @@ main()
 """
 
 
+@pytest.fixture(scope="module", params=FORMS)
+def form(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="module")
 def printed(
-    finished: Path, tiny: list[str], tmp_path_factory: pytest.TempPathFactory
+    finished: Path, tiny: list[str], tmp_path_factory: pytest.TempPathFactory, form: str
 ) -> Iterator[list[str]]:
     """Return what every stage said, and predict, in a project with one more engine."""
     copy = tmp_path_factory.mktemp("engine")
     shutil.copytree(ROOT / "stages", copy / "stages")
     (copy / "stages/core/engines/lookup.py").write_text(ENGINE)
     shutil.copytree(finished, copy / "project", symlinks=True)
-    steps = [[stage, *tiny, *SETTINGS, *overrides] for stage, *overrides in STEPS]
+    commands = [[stage, *tiny, *settings(form), *overrides] for stage, *overrides in steps(form)]
     done = subprocess.run(
-        [sys.executable, "-c", DRIVER, json.dumps(steps)],
+        [sys.executable, "-c", DRIVER, json.dumps(commands)],
         cwd=copy / "project",
         env=os.environ | {"PYTHONPATH": f"{copy}{os.pathsep}{ROOT}"},
         capture_output=True,
@@ -99,17 +112,18 @@ def printed(
     assert done.returncode == 0, done.stderr
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(copy / "project")
-        yield done.stdout.splitlines()
+        yield [line for line in done.stdout.splitlines() if line.strip()]
 
 
-def test_its_form_is_quantized_and_predicted_with(printed: list[str]) -> None:
-    assert printed[1] == f"data/models/teacher/{FORM}, 4 entries"
+def test_its_form_is_quantized_and_predicted_with(printed: list[str], form: str) -> None:
+    said = {"table_of_4": "4 entries", "openvino": "14 integer products, "}[form]
+    assert any(line.startswith(f"data/models/teacher/{form}, {said}") for line in printed)
     assert printed[-1].split("\t")[0] in ("positive", "negative")
 
 
-@pytest.mark.parametrize("model", ["teacher", "student"])
-def test_its_variants_are_in_every_table(printed: list[str], model: str) -> None:
-    variant = f"{model}_{FORM}"
+@pytest.mark.parametrize("model", ROLES)
+def test_its_variants_are_in_every_table(printed: list[str], model: str, form: str) -> None:
+    variant = f"{model}_{form}"
     assert len(pd.read_parquet(f"data/evaluation/{variant}/predictions.parquet"))
     assert set(json.loads(Path(f"reports/evaluation/{variant}.json").read_text())["test"])
     assert variant in pd.read_parquet("data/benchmark/samples.parquet")["variant"].unique()
@@ -119,13 +133,18 @@ def test_its_variants_are_in_every_table(printed: list[str], model: str) -> None
 
 
 @pytest.mark.parametrize("page", ["reports/results.md", "reports/index.html"])
-def test_the_report_calls_them_by_their_title(printed: list[str], page: str) -> None:
+def test_the_report_calls_them_by_their_title(printed: list[str], page: str, form: str) -> None:
     text = Path(page).read_text()
-    assert "BERT 3×32, Table" in text
-    assert "BERT 2×32, Table" in text
+    title = {"table_of_4": "Table", "openvino": "OpenVINO INT8"}[form]
+    assert f"BERT 3×32, {title}" in text
+    assert f"BERT 2×32, {title}" in text
 
 
-def test_its_model_card_has_the_engines_example(printed: list[str]) -> None:
+def test_its_model_card_has_the_engines_example(printed: list[str], form: str) -> None:
     _, front, card = Path("data/release/README.md").read_text().split("---", 2)
-    assert yaml.safe_load(front)["library_name"] == "lookup"
-    assert "print('at most 32 tokens')" in card
+    library, code = {
+        "table_of_4": ("lookup", "print('at most 32 tokens')"),
+        "openvino": ("openvino", "tokenizer.enable_truncation(32)"),
+    }[form]
+    assert yaml.safe_load(front)["library_name"] == library
+    assert code in card

@@ -22,6 +22,7 @@ NOT_RUN = {  # by how they begin, and why
     "dvc exp run -S +experiment=smoke": "test_dag.py does",
     "dvc exp run -S student.init=checkpoint": "test_distill.py does",
     "dvc exp run -n both": "test_dag.py does, with other settings",
+    "dvc exp run -n openvino": "test_new_engine.py does, stage by stage",
     "dvc remote add": "test_dag.py does",
     "dvc push": "test_dag.py does",
     "dvc pull": "test_dag.py does",

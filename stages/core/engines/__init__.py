@@ -13,8 +13,8 @@ An engine is a module in this folder, imported by its name, with these names:
 One that quantizes has besides:
 
 - `Options`: a dataclass, the schema of `quantize.<form>` (without `engine`).
-- `quantize(source, target, options, inputs)`: write the weights of the ONNX directory `source` in
-  its own form into `target`, and return a summary; `inputs` are of some validation texts, one each.
+- `quantize(source, target, options, sample)`: write the weights of the ONNX directory `source` in
+  its own form into `target`, and return a summary; `sample(split, count)` gives inputs of texts.
 
 Heavy libraries are imported where they are used, not at the top: a worker's memory is its variant's
 alone.

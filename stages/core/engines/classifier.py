@@ -20,6 +20,7 @@ from stages.core.launch.errors import InputError, readable
 
 Inputs = dict[str, np.ndarray]  # by input name, each of shape (texts, tokens)
 Logits = Callable[[Inputs], np.ndarray]  # gives shape (texts, classes)
+Sample = Callable[[str, int], list[Inputs]]  # of a split, so many texts or a few more, one each
 Operators = list[tuple[str, int, float]]  # name, calls, milliseconds in all
 WARMUP = 5  # untimed calls before a profile
 

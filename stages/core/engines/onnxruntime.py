@@ -13,7 +13,7 @@ import numpy as np
 from annotated_types import Gt, MinLen
 
 from stages.core.engines import blockwise
-from stages.core.engines.classifier import WARMUP, Inputs, Logits, Operators
+from stages.core.engines.classifier import WARMUP, Inputs, Logits, Operators, Sample
 from stages.core.launch.cores import cores
 from stages.core.launch.errors import InputError, readable
 from stages.core.launch.paths import existing
@@ -73,6 +73,8 @@ KIND_OF = {
 }
 # Operators that hold products with weights, and the type as which each is quantized.
 PRODUCTS = {"MatMul": "MatMul", "Gemm": "MatMul", "Attention": "Attention"}
+# Validation texts that show what quantizing costs; on train texts the logits are too far apart.
+TEXTS = 200
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def _operator(node: dict) -> str:
     return "work on heads" if len(shape) == 4 else operator
 
 
-def quantize(source: Path, target: Path, options: Options, inputs: list[Inputs]) -> str:
+def quantize(source: Path, target: Path, options: Options, sample: Sample) -> str:
     """Quantize weights to INT8, and activations at run time.
 
     Raises:
@@ -183,6 +185,7 @@ def quantize(source: Path, target: Path, options: Options, inputs: list[Inputs])
     chosen: list[str] = []
     found = None
     if options.tolerance and kinds:
+        inputs = sample("validation", TEXTS)
         exact = _all_logits(model, inputs)
         chosen, found = blockwise.fewest_kinds(error, [*kinds], options.tolerance)
     write(chosen)
@@ -244,13 +247,17 @@ def nodes_to_exclude(graph: "GraphProto", options: Options) -> list[str]:
             f"op_types has {', '.join(missing)}; the model's types that can be quantized are "
             f"{', '.join(sorted(known))}"
         )
-    names = [node.name for node in graph.node]
-    for pattern in options.exclude_nodes:
+    return matching([node.name for node in graph.node], options.exclude_nodes)
+
+
+def matching(names: list[str], exclude_nodes: list[str]) -> list[str]:
+    """Return the nodes to exclude; raise InputError if a pattern matches none."""
+    for pattern in exclude_nodes:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise InputError(
                 f"exclude_nodes has {pattern!r}, which matches no node; one is called {names[0]!r}"
             )
-    return [name for name in names if any(fnmatchcase(name, p) for p in options.exclude_nodes)]
+    return [name for name in names if any(fnmatchcase(name, p) for p in exclude_nodes)]
 
 
 def products_to_quantize(

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from stages.core.engines.onnxruntime import Options, open_session, quantize
+from stages.core.engines import onnxruntime, openvino
+from stages.core.engines.onnxruntime import open_session
 from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.errors import InputError
 
@@ -49,11 +51,17 @@ OUTSIDE += ["../" * 30 + "etc/passwd", "{tmp}/secret.bin", "file:///etc/passwd",
 OUTSIDE += ["pipe", "/dev/zero", "x" * 5000]
 
 
-def quantized(model: Path) -> Path:
+QUANTIZERS = [
+    partial(onnxruntime.quantize, options=onnxruntime.Options(True, None, [], False, None)),
+    partial(openvino.quantize, options=openvino.Options(1, None, [])),
+]
+
+
+def quantized(model: Path, quantize: Callable = QUANTIZERS[0]) -> Path:
     """Return the INT8 file made of a model."""
     target = model.parent / "int8"
-    target.mkdir()
-    quantize(model.parent, target, Options(True, None, [], False, None), [])
+    target.mkdir(exist_ok=True)
+    quantize(model.parent, target, sample=lambda split, count: [])
     return target / "model.onnx"
 
 
@@ -68,10 +76,11 @@ def test_weights_anywhere_else_are_refused(model: Path, tmp_path: Path, location
     make_model(model, location.format(tmp=tmp_path))
     with pytest.raises(InputError, match=r"is damaged .*ONNXRuntimeError"):
         open_session(model, 1)
-    with pytest.raises(
-        InputError, match=r"model.onnx is damaged .*; remove .*, then run dvc repro"
-    ):
-        quantized(model)
+    for quantize in QUANTIZERS:
+        with pytest.raises(
+            InputError, match=r"model.onnx is damaged .*; remove .*, then run dvc repro"
+        ):
+            quantized(model, quantize)
     assert not any((model.parent / "int8").iterdir())
 
 
@@ -83,15 +92,17 @@ def test_weights_at_no_place_are_one_message(model: Path, offset: str, length: s
     make_model(model, "w.bin", offset, length)
     with pytest.raises(InputError, match=r"is damaged"):
         open_session(model, 1)
-    with pytest.raises(InputError, match=r"is damaged"):
-        quantized(model)
+    for quantize in QUANTIZERS:
+        with pytest.raises(InputError, match=r"is damaged"):
+            quantized(model, quantize)
 
 
 @pytest.mark.parametrize("content", [b"\xff" * 100, b"no model at all"])
 def test_a_damaged_model_is_one_message(model: Path, content: bytes) -> None:
     model.write_bytes(content)
-    with pytest.raises(InputError, match=r"model.onnx is damaged"):
-        quantized(model)
+    for quantize in QUANTIZERS:
+        with pytest.raises(InputError, match=r"model.onnx is damaged"):
+            quantized(model, quantize)
 
 
 def test_what_is_quantized_holds_its_weights_itself(model: Path) -> None:
