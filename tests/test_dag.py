@@ -24,7 +24,7 @@ ALL_STAGES = {
     *(f"export@{model}" for model in ROLES),
     *(f"quantize@{each.model}-{each.form}" for each in variants(FORMS[2:])),
     *(f"evaluate@{each.model}-{each.form}" for each in variants(FORMS)),
-    *("benchmark", "profile", "report", "release"),
+    *("benchmark", "load", "profile", "report", "release"),
 }
 
 

@@ -40,7 +40,7 @@ NAMED = re.compile(
     r"(?:restore|restore it|make it|make them) with: (.+)"
     r"|(?:free some space|remove .+), then run (dvc repro)"
 )
-TIMED = ("benchmark", "profile")
+TIMED = ("benchmark", "load", "profile")
 SAMPLES = Path("data/benchmark/samples.parquet")
 
 

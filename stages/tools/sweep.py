@@ -5,6 +5,11 @@
 Several settings make a grid, of which `seed` is averaged over. What follows `--` are settings of
 every run. Each run is a DVC experiment in a copy of the workspace; what was made before comes from
 the cache.
+
+    python -m stages.tools.sweep --existing
+
+compares experiments that have run already, such as those pulled from other machines: the named
+ones, or all of this commit. Their latencies compare only if their machines are of one kind.
 """
 
 import itertools
@@ -14,6 +19,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import dvc.api
 import numpy as np
@@ -25,7 +31,7 @@ from scipy.stats import t
 
 from stages.core.launch.atomic import atomic_directory, write_text
 from stages.core.launch.errors import InputError
-from stages.core.launch.paths import REPORTS, check_root
+from stages.core.launch.paths import MACHINE, REPORTS, check_root
 from stages.core.measuring.conditions import commit
 from stages.core.reporting import figures, tables
 from stages.core.reporting.latency import CONFIDENCE
@@ -41,23 +47,70 @@ Grid = dict[str, list[str]]  # the values of each setting
 
 
 def run(grid: Grid, overrides: list[str]) -> Path:
-    """Write reports/sweeps/<settings>: a table of every run's results, a page and a figure."""
-    code, runs = commit(), []
+    """Run an experiment for each point of the grid, and compare them."""
+    code, points = commit(), {}
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
         settings = [f"{setting}={value}" for setting, value in point.items()]
         name = safe("-".join(settings))
         experiment(name, [*overrides, *settings])
+        points[name] = point
+    swept = [f"{setting}={','.join(values)}" for setting, values in grid.items()]
+    command = shlex.join([*swept, *(["--", *overrides] if overrides else [])])
+    return compare(pd.DataFrame.from_dict(points, "index"), safe("-".join(grid)), command, code)
+
+
+def existing(names: list[str]) -> Path:
+    """Compare experiments that have run: the named ones, or all of this commit."""
+    names = names or _exp("list", "--name-only", stdout=subprocess.PIPE).split()
+    points = differing({name: dvc.api.params_show(rev=name) for name in names})
+    twins = points.index[points.duplicated(keep=False)]
+    if points.empty or len(twins):
+        raise InputError(
+            f"{', '.join([*twins] or names) or 'no experiments'}: no setting differs; name two or "
+            "more that differ"
+        )
+    return compare(points, "experiments", shlex.join(["--existing", *names]), commit())
+
+
+def compare(points: pd.DataFrame, title: str, command: str, code: str | None) -> Path:
+    """Write reports/sweeps/<title>: a table of every experiment's results, a page and a figure.
+
+    `points` has a row for each experiment, by name, and a column for each setting that differs.
+    """
+    check_machine([*points.index])
+    runs = []
+    for name, point in points.iterrows():
         with dvc.api.open(str(REPORTS / "results.csv"), rev=name) as file:
             runs.append(pd.read_csv(file).assign(**point))
     table = pd.concat(runs, ignore_index=True)
-    chosen = students(table, [*grid])
-    target = REPORTS / "sweeps" / safe("-".join(grid))
+    chosen = students(table, [*points])
+    target = REPORTS / "sweeps" / title
     with atomic_directory(target) as directory:
         table.to_csv(directory / "results.csv", index=False)
-        figures.against_the_post(chosen, [*grid]).save(directory / "against_the_post.svg")
-        write_text(directory / "README.md", page(grid, table, chosen, overrides, code))
+        figures.against_the_post(chosen, [*points]).save(directory / "against_the_post.svg")
+        write_text(directory / "README.md", page([*points], table, chosen, command, code))
     return target
+
+
+def check_machine(names: list[str]) -> None:
+    """Raise InputError if experiments were measured on machines of different kinds."""
+    kinds = differing({name: json.loads(dvc.api.read(str(MACHINE), rev=name)) for name in names})
+    if [*kinds]:
+        each = "; ".join(
+            f"{', '.join(group.index)} ({group.iloc[0].to_json(force_ascii=False)})"
+            for _, group in kinds.groupby([*kinds], sort=False)
+        )
+        raise InputError(
+            f"latencies from different machines don't compare: {each}; name experiments of one kind"
+        )
+
+
+def differing(trees: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """Return what differs between nested mappings, as text: a row for each, a column for a key."""
+    rows = [pd.json_normalize(tree).astype(str) for tree in trees.values()]
+    table = pd.concat(rows or [pd.DataFrame()]).fillna("").set_axis([*trees])
+    return table.loc[:, table.nunique() > 1]
 
 
 def safe(name: str) -> str:
@@ -119,13 +172,11 @@ def students(table: pd.DataFrame, settings: list[str]) -> pd.DataFrame:
 
 
 def page(
-    grid: Grid, table: pd.DataFrame, chosen: pd.DataFrame, overrides: list[str], code: str | None
+    settings: list[str], table: pd.DataFrame, chosen: pd.DataFrame, command: str, code: str | None
 ) -> str:
     """Return the sweep's page; `chosen` are the rows of `table` that `students` returns."""
-    swept = [f"{setting}={','.join(values)}" for setting, values in grid.items()]
-    command = shlex.join([*swept, *(["--", *overrides] if overrides else [])])
-    columns = [tables.Column(setting, setting) for setting in grid]
-    return f"""# {", ".join(grid)}
+    columns = [tables.Column(setting, setting) for setting in settings]
+    return f"""# {", ".join(settings)}
 
 The fastest student of each run, all else being equal. × is how many times faster it is than the
 teacher in PyTorch, timed in the same run, from text to label of test sentences. Intervals are of
@@ -135,19 +186,19 @@ teacher in PyTorch, timed in the same run, from text to label of test sentences.
 {tables.markdown(tables.render(chosen, [*columns, *EACH]))}
 
 ![Accuracy kept against latency, beside the post](against_the_post.svg)
-{over_seeds(grid, table) if SEED in grid else ""}"""
+{over_seeds(settings, table) if SEED in settings else ""}"""
 
 
-def over_seeds(grid: Grid, table: pd.DataFrame) -> str:
+def over_seeds(settings: list[str], table: pd.DataFrame) -> str:
     """Return a section with the mean of every variant over the seeds, for each other setting."""
-    others = [setting for setting in grid if setting != SEED]
+    others = [setting for setting in settings if setting != SEED]
     shares = [str(each.source) for each in OVER_SEEDS]
     groups = table.groupby([*others, "variant"], sort=False)[shares].agg(mean_interval)
     rows = groups.reset_index(others)
     columns = [tables.Column(setting, setting) for setting in others]
     means = [tables.Column(each.title, str(each.source)) for each in OVER_SEEDS]
     return f"""
-Over {len(grid[SEED])} seeds, as mean (95 % interval of the mean, by Student's t):
+Over {table[SEED].nunique()} seeds, as mean (95 % interval of the mean, by Student's t):
 
 {tables.markdown(tables.render(rows, [*columns, tables.VARIANT, *means]))}
 """
@@ -166,7 +217,11 @@ def main(arguments: list[str]) -> None:
     check_root()
     if not end:
         raise InputError("name a setting and its values: sweep seed=13,14,15 -- data=local …")
-    print(f"sweep: {run(parse_grid(arguments[:end]), arguments[end + 1 :])}/README.md")
+    if arguments[0] == "--existing":
+        target = existing(arguments[1:])
+    else:
+        target = run(parse_grid(arguments[:end]), arguments[end + 1 :])
+    print(f"sweep: {target}/README.md")
 
 
 if __name__ == "__main__":

@@ -16,10 +16,12 @@ from tests.core.reporting.made_up import NAMES, results
 CONFIG = "seed: 1\nmodel: {source: {}}\ndata: {source: {path: notes.txt}}\n"
 STAGE = """stages:
   report:  # the user's own texts are a table of results
-    cmd: mkdir -p reports && cp '${data.source.path}' reports/results.csv
+    cmd: >-
+      mkdir -p reports && cp '${data.source.path}' reports/results.csv &&
+      echo '{"cpu": "A"}' > reports/machine.json
     deps: ["${data.source.path}", notes.txt]
     params: [seed]
-    outs: [reports/results.csv: {cache: false}]
+    outs: [reports/results.csv: {cache: false}, reports/machine.json: {cache: false}]
 """
 
 
@@ -59,29 +61,48 @@ def test_every_value_is_an_experiment_on_untracked_texts_and_the_workspace_stays
     new = "".join(f"?? {path}\n" for path in sorted(map(str, target.iterdir())))
     assert sorted(status().splitlines()) == sorted((before + new).splitlines())
     assert Path("notes.txt").read_text() == "not committed"
+    assert f"sweep seed=1,2 -- 'data.source.path={own}'`" in (target / "README.md").read_text()
+
+
+def test_existing_runs_compare_if_their_machines_are_of_one_kind(own: Path) -> None:
+    Path("reports").mkdir()
+    results().to_csv("reports/results.csv")
+    for name, seed, cpu in (("a", 1, "A"), ("b", 2, "A"), ("c", 3, "B"), ("twin", 3, "B")):
+        Path("params.yaml").write_text(CONFIG.replace("seed: 1", f"seed: {seed}"))
+        Path("reports/machine.json").write_text(f'{{"cpu": "{cpu}", "cores": 2}}')
+        commands = f"git add --all && git commit --quiet --allow-empty -m {name} && git tag {name}"
+        subprocess.run(["bash", "-c", commands], env=ENVIRONMENT, check=True)
+    sweep.main(["--existing", "a", "b"])
+    target = Path("reports/sweeps/experiments")
+    assert set(pd.read_csv(target / "results.csv")["seed"]) == {1, 2}
+    assert "sweep --existing a b`" in (target / "README.md").read_text()
+    with pytest.raises(InputError, match=r"a, b .*\"A\".*; c .*\"B\""):
+        sweep.main(["--existing", "a", "b", "c"])
+    with pytest.raises(InputError, match="c, twin: no setting differs"):
+        sweep.main(["--existing", "a", "c", "twin"])
+    with pytest.raises(InputError, match="no experiments: no setting differs"):
+        sweep.main(["--existing"])
 
 
 def test_the_page_compares_the_values_and_averages_over_seeds() -> None:
-    grid = {"student.n_layers": ["2", "3"], "seed": ["13", "14"]}
+    settings = ["student.n_layers", "seed"]
     runs = [
         results(wrong=int(layers) + (seed == "14"))
         .reset_index()
         .assign(**{"student.n_layers": layers, "seed": seed})
-        for layers, seed in itertools.product(*grid.values())
+        for layers, seed in itertools.product("23", ("13", "14"))
     ]
     table = pd.concat(runs, ignore_index=True)
-    chosen = sweep.students(table, [*grid])
-    each, over_seeds = sweep.page(grid, table, chosen, ["data.title=my texts"], "abc").split(
-        "Over 2"
-    )
+    chosen = sweep.students(table, settings)
+    each, over_seeds = sweep.page(settings, table, chosen, "a-command", "abc").split("Over 2")
     rows = [
         [cell.strip() for cell in line.split("|")[1:4]] for line in each.splitlines() if "|" in line
     ]
     assert [row[:2] for row in rows[2:]] == [["2", "13"], ["2", "14"], ["3", "13"], ["3", "14"]]
     assert all("student" in row[2] for row in rows[2:])
     assert re.search(r"\| +3 \| student int8 +\|[^|]+\| 82.5% \(50.7%–114.3%\) \|", over_seeds)
-    assert "sweep student.n_layers=2,3 seed=13,14 -- 'data.title=my texts'`" in each
-    assert "Over" not in sweep.page({"student.n_layers": ["2", "3"]}, table, chosen, [], "abc")
+    assert "sweep a-command`" in each
+    assert "Over" not in sweep.page(["student.n_layers"], table, chosen, "", "abc")
 
 
 def test_the_interval_of_a_mean_is_students() -> None:
