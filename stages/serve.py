@@ -11,9 +11,11 @@ import argparse
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,7 +102,8 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen, int]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-m", __name__, f"--port={port}", *arguments])
+    command = [sys.executable, "-m", __name__, f"--port={port}", "--until-stdin-ends", *arguments]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE)
     try:
         end = time.monotonic() + START_SECONDS
         while ask(port, ["Are you up?"])[0] != http.client.OK:
@@ -110,7 +113,7 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen, int]]:
         yield process, port
     finally:
         process.terminate()
-        process.wait()
+        process.communicate()
 
 
 def ask(port: int, texts: list[str]) -> tuple[int, Any]:
@@ -125,6 +128,12 @@ def ask(port: int, texts: list[str]) -> tuple[int, Any]:
     finally:
         connection.close()
     return response.status, json.loads(answer) if response.status == http.client.OK else answer
+
+
+def end_with_stdin() -> None:
+    """Wait until standard input ends, then end this process as SIGTERM does."""
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main() -> None:
@@ -144,6 +153,9 @@ def main() -> None:
     parser.add_argument(
         "--capacity", type=int, default=64, help="requests that may wait; more are refused (429)"
     )
+    parser.add_argument(
+        "--until-stdin-ends", action="store_true", help="end also when standard input does"
+    )
     options = parser.parse_args()
     for name in ("batch", "wait_ms", "capacity", "threads"):
         value = getattr(options, name)
@@ -158,6 +170,10 @@ def main() -> None:
     sys.argv[1:] = [f"--{name}={value}" for name, value in settings.items()]  # which mosec reads
     os.environ[VARIANT] = options.variant or ""
     os.environ[THREADS] = str(options.threads or measured_threads())
+    if (
+        options.until_stdin_ends
+    ):  # it does when the stage that holds it ends, even if that is killed
+        threading.Thread(target=end_with_stdin, daemon=True).start()
     server = Server()
     server.append_worker(Read, route="/classify")
     server.append_worker(

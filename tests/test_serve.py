@@ -72,6 +72,14 @@ def test_clients_are_answered_refused_and_on_sigterm_still_answered(project: Cal
         assert ask(port, TEXTS) == (0, None)
 
 
+@pytest.mark.slow
+def test_a_server_ends_with_what_holds_it(project: Callable) -> None:
+    with serving("--variant=student_int8", "--threads=1") as (process, _):
+        assert process.stdin
+        process.stdin.close()
+        assert process.wait(timeout=30) == 0
+
+
 def test_a_server_that_does_not_start_is_named(empty: Callable) -> None:
     with (
         pytest.raises(InputError, match=r"serve\.py --variant=student_int8 does not start"),
