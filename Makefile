@@ -18,7 +18,10 @@ test: lint  ## check style and types, run the unit tests
 smoke: $(VENV)/ready  ## run the real DAG, shrunken, and README's commands, in fresh clones; inject 16 faults
 	pytest -m slow -n 2 --dist loadfile tests/test_dag.py tests/test_post.py tests/test_recipes.py \
 	  tests/test_serve.py tests/tools/test_growth.py
-	pytest -m slow tests/test_processes.py tests/test_faults.py
+	pytest -m slow tests/test_faults.py
+
+processes: $(VENV)/ready  ## train in two processes, and kill one
+	pytest -m slow tests/test_processes.py
 
 faults: $(VENV)/ready  ## inject a hundred faults into the shrunken DAG (FAULTS=100 SEED=0)
 	FAULTS=$(or $(FAULTS),100) SEED=$(or $(SEED),0) pytest -s -m slow tests/test_faults.py
@@ -58,4 +61,4 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: help repro serve test smoke faults verify audit lint params seeds depth growth readme
+.PHONY: help repro serve test smoke processes faults verify audit lint params seeds depth growth readme

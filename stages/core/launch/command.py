@@ -56,8 +56,12 @@ def launch(run: Callable[[Settings], str], *, alone: bool = False, parallel: boo
         error.add_note("This is a bug, unless a file is damaged: make verify finds out.")
         if grouped():
             # Whoever fails because another one has failed is ended before it says so; and what
-            # happens to all, rank zero says alone.
+            # happens to all, rank zero says alone. Python would close the connections a second
+            # before it ends, and the others would fail first.
             time.sleep(2 if rank() else 1)
+            sys.excepthook(type(error), error, error.__traceback__)
+            sys.stderr.flush()
+            os._exit(1)
         raise
 
 
