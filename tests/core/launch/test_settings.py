@@ -1,7 +1,9 @@
 import math
+import shlex
 from collections.abc import Iterator
 from copy import deepcopy
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +19,7 @@ from stages.core.launch.parse import parse
 from stages.core.launch.settings import Settings
 from stages.tools.params import write_params
 from tests.conftest import ROOT, composed
+from tests.readme import SECTIONS, commands
 
 RUN = ["run.item=encoder", "run.model=teacher", "run.form=int8"]
 
@@ -32,21 +35,16 @@ def test_params_yaml_is_the_composition_of_conf(
     assert written == OmegaConf.to_container(composed("seed=14"), resolve=True)
 
 
-@pytest.mark.parametrize(
-    "choice",
-    [
-        [],
-        ["+experiment=post"],
-        ["model=local", "model.source.path=x", "data=local", "data.source.path=y"],
-        ["quantize=[int8,int8_per_tensor]", "forms=[pytorch,onnx,int8,int8_per_tensor]"],
-        ["+experiment=small"],
-        ["+experiment=smoke"],
-        ["+experiment=no-teacher"],
-        ["+experiment=sweep"],
-    ],
-)
-def test_every_choice_is_valid(choice: list[str]) -> None:
-    parse(composed(*choice), Settings)
+def shown() -> list[list[str]]:
+    """Return the settings of each experiment that README shows, but for the queued one's lists."""
+    runs = [each for section in SECTIONS for each in commands(section) if "exp run" in each]
+    words = [shlex.split(each) for each in runs if "--queue" not in each]
+    return [[word for flag, word in pairwise(each) if flag == "-S"] for each in words]
+
+
+@pytest.mark.parametrize("overrides", [[], ["+experiment=sweep"], *shown()], ids=" ".join)
+def test_what_readme_shows_is_valid(overrides: list[str]) -> None:
+    parse(composed(*overrides), Settings)
 
 
 # What the generated tests below can't know: rules between keys, and the words of a message.
