@@ -17,7 +17,7 @@ test: lint  ## check style and types, run the unit tests
 
 smoke: $(VENV)/ready  ## run the real DAG, shrunken, and README's commands, in fresh clones; inject 16 faults
 	pytest -m slow -n 2 --dist loadfile tests/test_dag.py tests/test_post.py tests/test_recipes.py \
-	  tests/test_serve.py tests/tools/test_growth.py
+	  tests/test_serve.py tests/tools/test_growth.py tests/tools/test_peers.py
 	pytest -m slow tests/test_faults.py
 
 processes: $(VENV)/ready  ## train in two processes, and kill one
@@ -52,6 +52,13 @@ depth: $(VENV)/ready  ## trace accuracy against latency over the student's depth
 growth: $(VENV)/ready  ## measure time and memory at 1, 10 and 100 times the texts, into reports/growth
 	python -m stages.tools.growth
 
+peers:  ## time other engines on the same weights, into reports/peers.md (needs a C++ compiler)
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --constraint constraints.txt --upgrade pip
+	.venv-peers/bin/python -m pip install --quiet --constraint constraints.txt --editable . \
+	  --requirement stages/tools/peers/requirements.txt
+	.venv-peers/bin/python -m stages.tools.peers
+
 readme: $(VENV)/ready  ## put the generated table into README.md
 	python -m stages.tools.readme
 
@@ -61,4 +68,4 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: help repro serve test smoke processes faults verify audit lint params seeds depth growth readme
+.PHONY: help repro serve test smoke processes faults verify audit lint params seeds depth growth peers readme

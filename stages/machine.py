@@ -4,6 +4,7 @@ import platform
 import shutil
 import subprocess
 from importlib.metadata import version
+from typing import Any
 
 import cpuinfo
 import psutil
@@ -25,26 +26,36 @@ PACKAGES = ("tokenizers", "numpy", "mlcommons-loadgen")  # and those of every en
 
 def run(config: Settings) -> str:
     """Write reports/machine.json: no clock and no host name, so it changes with the machine."""
-    cpu = cpuinfo.get_cpu_info()
-    flags = set(cpu.get("flags", ()))
     engines = ["pytorch", "onnxruntime", *(each.engine for each in config.quantize.values())]
     used = [*(name for each in engines for name in load_engine(each).PACKAGES), *PACKAGES]
-    machine = {
+    machine = describe(used)
+    write_json(MACHINE, machine)
+    return f"{MACHINE}: {', '.join([summary(machine), *machine.get('gpus', [])])}"
+
+
+def describe(packages: list[str]) -> dict[str, Any]:
+    """Return this machine, and the versions of packages."""
+    cpu = cpuinfo.get_cpu_info()
+    flags = set(cpu.get("flags", ()))
+    machine: dict[str, Any] = {
         "cpu": cpu.get("brand_raw", platform.processor()),
         "instruction_sets": [name for name in INSTRUCTION_SETS if name in flags],
         "cores": cores(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {package: version(package) for package in dict.fromkeys(used)},
+        "packages": {package: version(package) for package in dict.fromkeys(packages)},
     }
     # Nothing that is measured runs on a GPU: without one, its field is absent, so that this file is
     # as it was before there was such a field, and nothing is measured anew for it.
     if names := gpus():
         machine["gpus"] = names
-    write_json(MACHINE, machine)
-    shown = ", ".join(["", *names])
-    return f"{MACHINE}: {machine['cores']} cores of {machine['cpu']}{shown}"
+    return machine
+
+
+def summary(machine: dict[str, Any]) -> str:
+    """Return a machine in a line."""
+    return f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']} GiB"
 
 
 def gpus() -> list[str]:

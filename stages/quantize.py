@@ -1,10 +1,8 @@
 """Quantize an exported model: one quantized form, by its engine, on some texts."""
 
-import shutil
-
 from stages.core.engines import load_engine
-from stages.core.engines.classifier import Inputs, encode, load_tokenizer
-from stages.core.engines.variant import MANIFEST, Manifest, Variant
+from stages.core.engines.classifier import copy_description, load_tokenizer, sampler
+from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
@@ -24,18 +22,10 @@ def run(config: Settings) -> str:
     settings = config.quantize[variant.form]
     source = Variant(variant.model, "onnx").directory
     manifest = Manifest.read(source)
-    tokenizer, corpus = load_tokenizer(source), load_corpus()
-
-    def sample(split: str, count: int) -> list[Inputs]:
-        texts = corpus[split]["text"][:]
-        return [encode(tokenizer, [text]) for text in texts[:: max(1, len(texts) // count)]]
-
+    sample = sampler(load_tokenizer(source), load_corpus())
     with atomic_directory(variant.directory) as directory:
         summary = load_engine(settings.engine).quantize(source, directory, settings.options, sample)
-        for file in source.iterdir():
-            # Not the weights, nor their data where that is a file of its own.
-            if not file.name.startswith("model.onnx") and file.name != MANIFEST:
-                shutil.copyfile(file, directory / file.name)
+        copy_description(source, directory)
         Manifest(settings.engine, settings.title, manifest.positions, quantized=True).write(
             directory
         )

@@ -18,20 +18,20 @@ from typing import Any
 import altair as alt
 import numpy as np
 import pandas as pd
-from hydra import compose, initialize_config_dir
 from tqdm import tqdm
 
 from stages.core.engines.classifier import encode, load_classifier, load_tokenizer, milliseconds
 from stages.core.engines.variant import Variant, variants
 from stages.core.launch.atomic import atomic_directory, write_text
 from stages.core.launch.errors import InputError
-from stages.core.launch.parse import parse
-from stages.core.launch.paths import ENCODER, MACHINE, REPORTS, check_root, existing
+from stages.core.launch.paths import ENCODER, REPORTS, check_root, existing
 from stages.core.launch.settings import Settings
 from stages.core.measuring.conditions import commit
 from stages.core.reporting.results import accuracies
 from stages.core.reporting.tables import markdown
 from stages.core.text.corpus import label_names, load_corpus
+from stages.machine import describe, summary
+from stages.tools.params import composed
 
 FACTORS = (1, 10, 100)
 PLANNED = 100_000_000  # texts, to which time and memory are extrapolated
@@ -76,12 +76,6 @@ def run(overrides: list[str]) -> Path:
         figure(table).save(part / "growth.svg")
         write_text(part / "README.md", page(table))
     return target
-
-
-def composed(overrides: list[str]) -> Settings:
-    """Return the settings of the project in the current directory."""
-    with initialize_config_dir(str(Path.cwd() / "conf"), version_base="1.3"):
-        return parse(compose("config", overrides), Settings)
 
 
 def begin_project(directory: Path) -> Path:
@@ -241,14 +235,12 @@ def page(table: pd.DataFrame) -> str:
     )
     rows = shown.assign(cells=cells).pivot_table("cells", "phase", "texts", "first", sort=False)
     rows.columns = [f"{texts:,.0f} texts" for texts in rows.columns]
-    machine = json.loads(MACHINE.read_text())
     factors = ", ".join(map(str, FACTORS))
-    cpu = f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']} GiB"
     return f"""# Growth
 
 Time, and the most memory of the process, at {factors} times the corpus: made-up texts
 of its words and lengths. Phases without a memory are extrapolated from {SAMPLE} texts, or from
-{STEPS} steps of training; the last column from the two before it. {cpu};
+{STEPS} steps of training; the last column from the two before it. {summary(describe([]))};
 commit {commit()}; the command: `make growth`.
 
 {markdown(rows.rename_axis("Phase").reset_index())}

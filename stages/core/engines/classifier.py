@@ -5,10 +5,13 @@ encodes texts with the tokenizers library, without transformers, in a fifth of t
 """
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -17,6 +20,9 @@ from stages.core.engines import load_engine
 from stages.core.engines.variant import MANIFEST, Manifest
 from stages.core.launch.cores import cores
 from stages.core.launch.errors import InputError, readable
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
 
 Inputs = dict[str, np.ndarray]  # by input name, each of shape (texts, tokens)
 Logits = Callable[[Inputs], np.ndarray]  # gives shape (texts, classes)
@@ -65,6 +71,25 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> Inputs:
     }
 
 
+def sampler(tokenizer: Tokenizer, corpus: "DatasetDict") -> Sample:
+    """Return what gives inputs of texts, from all over a split of the corpus."""
+
+    def sample(split: str, count: int) -> list[Inputs]:
+        texts = corpus[split]["text"][:]
+        return [encode(tokenizer, [text]) for text in texts[:: max(1, len(texts) // count)]]
+
+    return sample
+
+
+def copy_description(source: Path, target: Path) -> None:
+    """Copy all but the weights and the manifest from one variant's directory to another."""
+    target.mkdir(parents=True, exist_ok=True)
+    for file in source.iterdir():
+        # model.onnx, model.safetensors, and their data or index, where that is a file of its own.
+        if not file.name.startswith("model") and file.name != MANIFEST:
+            shutil.copyfile(file, target / file.name)
+
+
 def classify(classifier: Classifier, tokenizer: Tokenizer, texts: list[str]) -> list[str]:
     """Return the label of each text; a caller waits this long."""
     answers = classifier.logits(encode(tokenizer, texts)).argmax(axis=1)
@@ -78,12 +103,17 @@ def load_classifier(directory: Path, threads: int | None = None) -> Classifier:
         InputError: there is no model, it is damaged, or its engine is unknown.
     """
     manifest = Manifest.read(directory)
-    config = _read_json(directory / "config.json")
     try:
         engine = load_engine(manifest.engine)
     except ValueError as error:
         raise InputError(f"{directory / MANIFEST}: {error}") from error
-    logits, used = engine.load(directory, threads or cores())
+    return load_with(engine, directory, threads or cores())
+
+
+def load_with(engine: ModuleType, directory: Path, threads: int) -> Classifier:
+    """Load what an engine has in a directory, with the labels in config.json."""
+    config = _read_json(directory / "config.json")
+    logits, used = engine.load(directory, threads)
     names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # transformers' own default
     labels = [names[str(number)] for number in range(len(names))]
     return Classifier(logits, labels, used)

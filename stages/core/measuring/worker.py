@@ -37,16 +37,17 @@ REST_SECONDS = 2.0
 ANSWER_SECONDS = 600.0  # a turn takes seconds, a large batch on a slow machine a minute
 Request = dict[str, Any]
 Answer = dict[str, Any]
+Load = Callable[[Path, int], Classifier]  # a directory, on so many threads
 Ask = Callable[[Request], Answer]  # one turn of one variant; `turn` says what is in it
 
 
 class Worker:
     """A process that serves one variant until the context ends; `loaded` is its first answer."""
 
-    def __init__(self, name: str, directory: Path, threads: int) -> None:
+    def __init__(self, name: str, directory: Path, threads: int, module: str = __name__) -> None:
         self.name = name
         self.process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(directory), str(threads)],
+            [sys.executable, "-m", module, str(directory), str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -94,7 +95,7 @@ class Worker:
         self.process.wait()
 
 
-def serve(directory: Path, threads: int) -> None:
+def serve(directory: Path, threads: int, load: Load = load_classifier) -> None:
     """Load the variant in `directory`, answer once with what was loaded, then answer requests.
 
     A request is one of `turn`, or holds a `trial` (the fields of a `Trial`) and its `texts`; the
@@ -107,7 +108,7 @@ def serve(directory: Path, threads: int) -> None:
         print(json.dumps(value), file=answers, flush=True)
 
     started = time.perf_counter()
-    classifier = load_classifier(directory, threads)
+    classifier = load(directory, threads)
     tokenizer = load_tokenizer(directory)
     load_ms = (time.perf_counter() - started) * 1e3
     limit = tokenizer.truncation["max_length"]

@@ -1,0 +1,90 @@
+"""llama.cpp with Q8_0 weights.
+
+Its converter is not in its package, so that the file is written here, from the library's own names
+of BERT's tensors. Token ids come from our tokenizer: the file has no vocabulary.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from stages.core.engines.classifier import Inputs, Logits, Sample
+from stages.tools.peers.heads import load_head, model_type, write_head
+
+TITLE = "llama.cpp, GGUF Q8_0"
+PACKAGES = ("llama-cpp-python", "gguf")
+PREFIXES = {"bert": "bert.", "distilbert": "distilbert."}
+
+
+def make(checkpoint: Path, target: Path, sample: Sample) -> None:
+    """Write the encoder as GGUF; the head stays as it is."""
+    import gguf
+    from transformers import AutoConfig
+
+    kind = model_type(checkpoint)
+    config = AutoConfig.from_pretrained(checkpoint)
+    layers, width = config.num_hidden_layers, config.hidden_size
+    write_head(checkpoint, target)
+    writer = gguf.GGUFWriter(target / "encoder.gguf", "bert")
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_tokenizer_model("none")
+    writer.add_token_type_count(getattr(config, "type_vocab_size", 1))
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(width)
+    writer.add_feed_forward_length(getattr(config, "intermediate_size", 0) or config.hidden_dim)
+    writer.add_block_count(layers)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_layer_norm_eps(getattr(config, "layer_norm_eps", 1e-12))
+    writer.add_causal_attention(False)
+    writer.add_pooling_type(gguf.PoolingType.CLS)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.BERT, layers)
+    for name, tensor in load_file(checkpoint / "model.safetensors").items():
+        known = names.get_name(name.removeprefix(PREFIXES[kind]), (".weight", ".bias"))
+        if known is None or name.startswith(("bert.pooler", "classifier", "pre_classifier")):
+            continue
+        product = tensor.ndim == 2 and known.startswith("blk.")
+        types = gguf.GGMLQuantizationType
+        data = gguf.quantize(tensor, types.Q8_0) if product else tensor
+        writer.add_tensor(known, data, raw_dtype=types.Q8_0 if product else None)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def load(directory: Path, threads: int) -> tuple[Logits, int]:
+    """Return what gives the logits, and how many threads it uses."""
+    import llama_cpp
+
+    options = llama_cpp.llama_context_default_params()
+    options.n_threads = options.n_threads_batch = threads
+    options.embeddings = True
+    limit = json.loads((directory / "config.json").read_text())["max_position_embeddings"]
+    options.n_ctx = options.n_batch = options.n_ubatch = limit
+    model = llama_cpp.llama_model_load_from_file(
+        str(directory / "encoder.gguf").encode(), llama_cpp.llama_model_default_params()
+    )
+    context = llama_cpp.llama_init_from_model(model, options)
+    width = llama_cpp.llama_model_n_embd(model)
+    batch = llama_cpp.llama_batch_init(limit, 0, 1)
+    head = load_head(directory)
+
+    def first_token(ids: list[int]) -> np.ndarray:
+        batch.n_tokens = len(ids)
+        for position, token in enumerate(ids):
+            batch.token[position], batch.pos[position] = token, position
+            batch.n_seq_id[position], batch.seq_id[position][0] = 1, 0
+            batch.logits[position] = True
+        llama_cpp.llama_encode(context, batch)
+        return np.ctypeslib.as_array(
+            llama_cpp.llama_get_embeddings_seq(context, 0), (width,)
+        ).copy()
+
+    def logits(inputs: Inputs) -> np.ndarray:
+        masks = inputs["attention_mask"].astype(bool)
+        rows = zip(inputs["input_ids"], masks, strict=True)
+        return head(np.stack([first_token(ids[mask].tolist()) for ids, mask in rows]))
+
+    return logits, threads

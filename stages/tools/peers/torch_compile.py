@@ -1,0 +1,52 @@
+"""PyTorch, compiled, in bfloat16. It needs a C++ compiler."""
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stages.core.engines.classifier import Inputs, Logits, Sample
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+TITLE = "PyTorch, torch.compile, bf16"
+PACKAGES = ("torch", "transformers")
+
+
+def make(checkpoint: Path, target: Path, sample: Sample) -> None:
+    """Link the weights."""
+    (target / "model.safetensors").symlink_to((checkpoint / "model.safetensors").absolute())
+
+
+def load(directory: Path, threads: int) -> tuple[Logits, int]:
+    """Return what gives the logits, and how many threads it uses."""
+    import torch
+
+    return compiled(read(directory, threads, torch.bfloat16)), torch.get_num_threads()
+
+
+def read(directory: Path, threads: int, dtype: "torch.dtype") -> "PreTrainedModel":
+    """Return the model."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    torch.set_num_threads(threads)
+    return AutoModelForSequenceClassification.from_pretrained(directory, dtype=dtype).eval()
+
+
+def compiled(model: "PreTrainedModel") -> Logits:
+    """Return what gives the logits, by one compilation for all shapes."""
+    import torch
+
+    names = inspect.signature(model.forward).parameters
+    forward = torch.compile(model, dynamic=True)
+
+    @torch.no_grad()
+    def logits(inputs: Inputs) -> np.ndarray:
+        tensors = {name: torch.from_numpy(inputs[name]) for name in inputs if name in names}
+        return forward(**tensors).logits.float().numpy()
+
+    return logits
