@@ -1,6 +1,5 @@
 """Fine-tune the encoder into the teacher, or keep a classifier that is fine-tuned already."""
 
-import pandas as pd
 import transformers
 from datasets import DatasetDict
 
@@ -13,7 +12,7 @@ from stages.core.text.corpus import label_names, load_corpus
 from stages.core.training.device import begin, described
 from stages.core.training.positions import longest_text
 from stages.core.training.takeover import labelled_as, take_over
-from stages.core.training.trainer import kept_accuracy, save_run, tokenize, train
+from stages.core.training.trainer import kept_accuracy, learning_curve, save_run, tokenize, train
 
 
 def run(config: Settings) -> str:
@@ -24,7 +23,6 @@ def run(config: Settings) -> str:
     tokenizer = transformers.AutoTokenizer.from_pretrained(
         existing(ENCODER), model_max_length=config.model.max_length, truncation_side="right"
     )
-    curve = pd.DataFrame(columns=["epoch", "train_loss", "validation_loss", "validation_accuracy"])
     if config.finetune.epochs:
         labelled = DatasetDict({name: corpus[name] for name in ("train", "validation")})
         model = with_head(label_names(corpus))
@@ -43,6 +41,7 @@ def run(config: Settings) -> str:
         accuracy = kept_accuracy(curve)
         done = f"with a validation accuracy of {accuracy:.4f}, trained on {described(device)}"
     else:
+        curve = learning_curve([])
         model, done = take_over(label_names(corpus), corpus["validation"], tokenizer, device)
     target = Variant("teacher", "pytorch").directory
     manifest = Manifest("pytorch", "PyTorch", longest_text(model.config))

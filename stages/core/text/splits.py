@@ -25,7 +25,7 @@ def clean(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     """
     rows = len(table)
     keys = [key(text) for text in table["text"]]
-    table = table.assign(key=pd.factorize(np.array([*keys, ""], dtype=object))[0][:-1])
+    table = table.assign(key=pd.factorize(np.array(keys, dtype=object))[0])
     empty = np.fromiter((not key for key in keys), bool, rows)
     table = table[~empty]
     readings = table.groupby(["split", "key"])["class"].transform("nunique")

@@ -197,8 +197,8 @@ def learning_curve(history: list[dict[str, float]]) -> pd.DataFrame:
         "eval_loss": "validation_loss",
         "eval_accuracy": "validation_accuracy",
     }
-    log = pd.DataFrame(history).groupby("epoch").first()
-    return log[list(names)].rename(columns=names).reset_index()
+    log = pd.DataFrame(history, columns=["epoch", *names])
+    return log.groupby("epoch").first().rename(columns=names).reset_index()
 
 
 def kept_accuracy(curve: pd.DataFrame) -> float:
