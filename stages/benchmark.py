@@ -13,7 +13,6 @@ import numpy as np
 from stages.core.engines.variant import Manifest, Variant, variants
 from stages.core.launch.atomic import atomic_directory, write_json
 from stages.core.launch.command import launch
-from stages.core.launch.errors import InputError
 from stages.core.launch.paths import BENCHMARK
 from stages.core.launch.settings import Settings
 from stages.core.measuring.conditions import Clocks, commit, conditions
@@ -43,12 +42,6 @@ def run(config: Settings) -> str:
         for name, directory in served.items():  # one by one: their loading is timed too
             workers[name] = stack.enter_context(Worker(name, directory, settings.threads))
         loaded = {name: worker.loaded for name, worker in workers.items()}
-        for name, answer in loaded.items():
-            if answer["threads"] != settings.threads:
-                raise InputError(
-                    f"{name} runs on {answer['threads']} threads, not on benchmark.threads = "
-                    f"{settings.threads}; its engine ignores the setting"
-                )
         pids = [worker.process.pid for worker in workers.values()]
         before = Clocks.read(pids)
         ask = {name: worker.ask for name, worker in workers.items()}

@@ -2,7 +2,7 @@
 
 A request that arrives while another is answered waits, so that a variant misses the SLA before its
 cores are always busy. MLPerf's load generator sends the requests and takes the times, in a process
-of its own for each variant, one after the other.
+of its own for each variant, one after the other; to the server, from this one.
 """
 
 import http.client
@@ -24,7 +24,7 @@ from stages.core.measuring.conditions import Clocks, conditions
 from stages.core.measuring.trial import Scenario, Trial, run_trial
 from stages.core.measuring.worker import Answer, Worker
 from stages.core.text.corpus import load_corpus
-from stages.serve import ask, serving
+from stages.serve import START_SECONDS, ask, serving
 
 Row = dict[str, Any]
 Attempt = Callable[[Scenario, float, int], Row]  # of a scenario, rate and batch
@@ -118,7 +118,12 @@ def try_worker(worker: Worker, texts: list[str], trial: Trial) -> Answer:
 
 def post(port: int, texts: list[str]) -> None:
     """Ask a server; InputError unless it answers."""
-    status, answer = ask(port, texts)
+    try:
+        status, answer = ask(port, texts)
+    except TimeoutError as error:
+        raise InputError(
+            f"stages/serve.py did not answer within {START_SECONDS:g} s; run again"
+        ) from error
     if status != http.client.OK:
         raise InputError(f"stages/serve.py answered a request with {status}: {answer}")
 

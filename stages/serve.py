@@ -113,7 +113,11 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen, int]]:
         yield process, port
     finally:
         process.terminate()
-        process.communicate()
+        try:
+            process.communicate(timeout=START_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def ask(port: int, texts: list[str]) -> tuple[int, Any]:
@@ -170,9 +174,7 @@ def main() -> None:
     sys.argv[1:] = [f"--{name}={value}" for name, value in settings.items()]  # which mosec reads
     os.environ[VARIANT] = options.variant or ""
     os.environ[THREADS] = str(options.threads or measured_threads())
-    if (
-        options.until_stdin_ends
-    ):  # it does when the stage that holds it ends, even if that is killed
+    if options.until_stdin_ends:  # as when the stage that started it ends, even by a kill
         threading.Thread(target=end_with_stdin, daemon=True).start()
     server = Server()
     server.append_worker(Read, route="/classify")

@@ -1,5 +1,7 @@
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ import torch
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
+    DebertaV2Config,
     DistilBertConfig,
     MPNetConfig,
     PretrainedConfig,
@@ -15,10 +18,11 @@ from transformers import (
 )
 
 from stages.tools import peers
+from stages.tools.peers import UnsupportedError, ctranslate2_int8, llama_cpp_q8, roofline
 from stages.tools.peers import __main__ as tool
-from stages.tools.peers import roofline
-from stages.tools.peers.heads import HEADS, UnsupportedError, load_head, model_type, write_head
+from stages.tools.peers.heads import HEADS, with_head, write_head
 
+PREFIX = f"{peers.__name__}."
 SMALL = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "vocab_size": 20}
 
 
@@ -33,7 +37,9 @@ def test_peers_are_timed_and_judged_beside_our_forms(
     for model in ("teacher", "student"):
         forms = [f"{model}_{form}" for form in ("pytorch", "onnx", "int8")]
         found = table.loc[model]
-        assert [*found.index] == sorted([*forms, *installed])
+        assert {*found.index} == {*forms, *installed, "roofline"}
+        assert found.index[-1] == "roofline"
+        assert (found["ms"] > 0).all()
         assert (found.loc[forms, "share"] == 1).sum() == 1  # our fastest, of itself
         assert (found["test"] - found["test"][f"{model}_pytorch"]).abs().max() < 0.2
     page = Path("reports/peers.md").read_text()
@@ -58,13 +64,29 @@ def test_a_head_gives_the_logits_of_transformers(config: PretrainedConfig, tmp_p
     ids = torch.tensor([[3, 4, 5], [6, 7, 8]])
     with torch.no_grad():
         states, logits = model.base_model(ids)[0][:, 0], model(ids).logits
-    assert load_head(tmp_path)(states.numpy()) == pytest.approx(logits.numpy(), abs=1e-6)
+    inputs = {"input_ids": ids.numpy(), "attention_mask": np.array([[1, 1, 1], [1, 1, 0]])}
+
+    def encode(rows: list[list[int]]) -> np.ndarray:
+        assert rows == [[3, 4, 5], [6, 7]]  # without padding
+        return states.numpy()
+
+    found = with_head(tmp_path, encode)(inputs)
+    assert found == pytest.approx(logits.numpy(), abs=1e-6)
 
 
-def test_an_unknown_head_is_named(tmp_path: Path) -> None:
-    MPNetConfig().save_pretrained(tmp_path)
-    with pytest.raises(UnsupportedError, match="has no mpnet"):
-        model_type(tmp_path)
+@pytest.mark.parametrize(
+    ("config", "make", "sentence"),
+    [
+        (MPNetConfig(), ctranslate2_int8.make, "heads.py knows no head of mpnet"),
+        (RobertaConfig(), llama_cpp_q8.make, "llama_cpp_q8.py writes no roberta"),
+    ],
+)
+def test_what_a_peer_cannot_serve_is_named(
+    config: PretrainedConfig, make: Callable, sentence: str, tmp_path: Path
+) -> None:
+    config.save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedError, match=sentence):
+        make(tmp_path, tmp_path, None)
 
 
 def test_the_share_is_of_our_form_that_is_fastest_on_average() -> None:
@@ -75,16 +97,19 @@ def test_the_share_is_of_our_form_that_is_fastest_on_average() -> None:
         for number in range(6)
     ]
     ours = [tool.Variant("teacher", form) for form in "ab"]
-    found = tool.summarise(pd.DataFrame(rows), ours).set_index(["engine", "length"])["share"]
+    times, fastest = tool.summarise(pd.DataFrame(rows), ours)
+    assert fastest == "teacher_b"
+    found = times.set_index(["engine", "length"])["share"]
     assert found["other"].tolist() == [0.5, 0.25]
     assert found["teacher_b"].tolist() == [1, 1]
     assert np.allclose(found["teacher_a"], [2, 2 / 9])
 
 
-def test_every_peer_has_a_title_and_its_packages() -> None:
-    folder = Path(peers.__file__).parent
-    others = {"__init__", "__main__", "heads", "roofline", "worker"}
-    assert {file.stem for file in folder.glob("*.py")} - others == {*peers.PEERS}
+def test_every_engine_in_the_folder_is_a_peer() -> None:
+    modules = [import_module(each.name) for each in iter_modules(peers.__path__, PREFIX)]
+    found = {each.__name__.removeprefix(PREFIX) for each in modules if hasattr(each, "TITLE")}
+    assert found == {*peers.PEERS}
+    assert all(hasattr(each, "make") for each in modules if hasattr(each, "TITLE"))
 
 
 def test_a_layer_needs_all_tokens_but_the_last_one_only_their_keys_and_values(
@@ -98,3 +123,10 @@ def test_a_layer_needs_all_tokens_but_the_last_one_only_their_keys_and_values(
     every, once = 4 * square + feed_forward + 2 * square, 2 * square + feed_forward + head
     assert found.products == 2 * (5 * every + once)
     assert found.attention == 4 * (5 + 1) * 5 * 8
+
+
+def test_layers_that_the_roofline_cannot_read_are_named(tmp_path: Path) -> None:
+    config = DebertaV2Config(**SMALL, intermediate_size=16)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedError, match=r"key_proj.weight is for"):
+        roofline.work(tmp_path, tokens=5)

@@ -170,10 +170,10 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
         advanced_parameters=nncf.AdvancedQuantizationParameters(smooth_quant_alphas=alphas),
     )
     found = products(quantized, integer=True)
-    if found != expected:
+    if odd := sorted({*found} ^ {*expected}):
         raise InputError(
-            f"{len(found)} products of {file} became integer ones, expected were {len(expected)}; "
-            "check exclude_nodes"
+            f"{len(found)} products of {file} became integer ones, expected were {len(expected)}: "
+            f"{', '.join(odd[:3])} differ; check exclude_nodes"
         )
     openvino.save_model(quantized, target / "model.xml", compress_to_fp16=False)
     inputs = sample("validation", onnxruntime.TEXTS)

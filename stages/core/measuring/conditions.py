@@ -86,7 +86,7 @@ def commit() -> str | None:
     head = _git("rev-parse", "--short=12", "HEAD")
     if head is None:
         return None
-    changed = _git("status", "--porcelain", "--", "stages", "dvc.yaml", "params.yaml")
+    changed = _git("status", "--porcelain", "--", "stages", "conf", "dvc.yaml", "params.yaml")
     return f"{head}, with changes" if changed else head
 
 

@@ -7,10 +7,10 @@ process), Offline all at once. A latency counts from a request's arrival, waitin
 import json
 import math
 import os
+import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,8 @@ def run_trial(
                 answer([texts[sample.index] for sample in samples])
                 lg.QuerySamplesComplete([lg.QuerySampleResponse(s.id, 0, 0) for s in samples])
         except Exception:
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())
+            sys.stderr.flush()
             os._exit(1)  # the load generator would wait for the answers for ever
 
     servers = [threading.Thread(target=serve) for _ in range(threads)]

@@ -54,6 +54,12 @@ class Worker:
             env=os.environ | {"RAYON_NUM_THREADS": str(threads)},  # the tokenizer's
         )
         self.loaded = self._receive()
+        if self.loaded["threads"] != threads:
+            self.process.kill()
+            raise InputError(
+                f"{name} runs on {self.loaded['threads']} threads, not on benchmark.threads = "
+                f"{threads}; its engine ignores the setting"
+            )
 
     def ask(self, request: Request) -> Answer:
         """Send a request and block until its answer.
@@ -74,7 +80,8 @@ class Worker:
             self.process.kill()
             raise InputError(
                 f"the process that serves {self.name} gave no answer in {ANSWER_SECONDS:g} s and "
-                f"was ended; run again, with shorter benchmark.sweep.lengths if it is this slow"
+                "was ended; run again, if it is this slow with shorter benchmark.sweep.lengths or "
+                "less load.seconds"
             )
         line = self.process.stdout.readline()
         if not line:

@@ -3,15 +3,16 @@
 Needs what `dvc repro` has made, and an environment with the engines: `make peers` builds it.
 """
 
+import shlex
 import sys
 import tempfile
-from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import altair as alt
@@ -22,9 +23,10 @@ from tqdm import tqdm
 from stages.core.engines.classifier import copy_description, encode, load_tokenizer, sampler
 from stages.core.engines.variant import ROLES, Manifest, Variant, label
 from stages.core.launch.atomic import atomic_file, write_text
+from stages.core.launch.command import check_threads
 from stages.core.launch.lock import machine_lock
 from stages.core.launch.paths import REPORTS, check_root
-from stages.core.launch.settings import Settings
+from stages.core.launch.settings import BenchmarkConfig
 from stages.core.measuring.conditions import Clocks, commit, conditions
 from stages.core.measuring.rounds import measure, sweep_cells
 from stages.core.measuring.worker import Worker
@@ -42,11 +44,8 @@ from stages.tools.peers.roofline import Rates, limit_ms, measure_rates, work
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
-PLAN = (
-    "benchmark.sweep.lengths=[8,32,128]",
-    "benchmark.sweep.batch_sizes=[1]",
-    "benchmark.sweep.rounds=20",
-)
+PLAN = ("benchmark.sweep.lengths=[8,32,128]", "benchmark.sweep.rounds=20")
+ROOFLINE = "roofline"
 QUALITY = (
     Column("Test accuracy", "test", "{:.1%}"),
     Column("Validation", "validation", "{:.1%}"),
@@ -62,116 +61,155 @@ def run(overrides: list[str]) -> Path:
     Columns: model, engine (ours: the variant's name), title, length (tokens), ms (the median of
     single texts, from token ids to logits), share (what our fastest form takes of this engine's
     time, the median over rounds) with its interval, test and validation accuracy, and better, worse
-    and p_value of the test texts against PyTorch.
+    and p_value of the test texts against PyTorch. The engine `roofline` has ms and share alone.
     """
     settings, corpus = composed([*PLAN, *overrides]), load_corpus()
-    before = Clocks.read([])
-    tables, notes = [], []
+    check_threads(settings)
+    peers, notes = installed()
+    tables, others = [], []
     with tempfile.TemporaryDirectory(prefix="peers-") as scratch, machine_lock(alone=True):
         rates = measure_rates(settings.benchmark.threads)
         for model in ROLES:
             ours = [Variant(model, form) for form in settings.forms]
-            peers, missing = make_peers(model, Path(scratch) / model, corpus)
+            made, missing = make_all(peers, model, Path(scratch) / model, corpus)
             notes += missing
-            times = summarise(time_all(ours, peers, settings, corpus["test"]["text"][:]), ours)
-            quality = judge(ours, peers, settings, corpus)
+            texts = corpus["test"]["text"][:]
+            samples, busy = time_all(ours, made, settings.benchmark, texts, settings.seed)
+            others.append(busy)
+            times, fastest = summarise(samples, ours)
+            quality = judge(ours, made, settings.benchmark.threads, corpus)
             titles = {each.name: f"ours: {label(each)}" for each in ours}
-            titles |= {name: import_module(f"{__package__}.{name}").TITLE for name in peers}
-            found = times.join(quality, on="engine").assign(model=model)
-            tables += [found.assign(title=found["engine"].map(titles)), limits(found, rates)]
+            titles |= {name: peers[name].TITLE for name in made}
+            found = times.assign(title=times["engine"].map(titles)).join(quality, on="engine")
+            tables.append(found.assign(model=model))
+            try:
+                limits = limit(times[times["engine"] == fastest], model, rates, settings.benchmark)
+                tables.append(limits.assign(model=model))
+            except UnsupportedError as error:
+                notes.append(f"No roofline of the {model}: {error}.")
     table = pd.concat(tables, ignore_index=True)
-    others = conditions(before, Clocks.read([]))["others_share"]
     with atomic_file(REPORTS / "peers.csv") as part:
         table.round(4).to_csv(part, index=False)
     with atomic_file(REPORTS / "peers.svg") as part:
         figure(table).save(part)
     target = REPORTS / "peers.md"
-    rounds = settings.benchmark.sweep.rounds
-    write_text(target, page(table, notes, rates, others, rounds))
+    machine = describe(sorted({name for peer in peers.values() for name in peer.PACKAGES}))
+    versions = ", ".join(f"{name} {found}" for name, found in machine["packages"].items())
+    options = [f"SETTINGS={' '.join(overrides)}"] if overrides else []
+    command = shlex.join(["make", "peers", *options])
+    facts = f"""{summary(machine)}; {versions}. Commit {commit()}; other programs took
+{max(others):.1%} of the machine. The command: `{command}`."""
+    write_text(target, page(table, facts, notes, rates, settings.benchmark.sweep.rounds))
     return target
 
 
-def make_peers(
-    model: str, directory: Path, corpus: "DatasetDict"
-) -> tuple[dict[str, Path], list[str]]:
-    """Return the directory of each peer that can serve the model, and why others can't."""
-    checkpoint = Variant(model, "pytorch").directory
-    sample = sampler(load_tokenizer(checkpoint), corpus)
-    made, missing = {}, []
-    for name in tqdm(PEERS, desc=f"peers of the {model}", unit="engine", disable=None):
-        peer, target = import_module(f"{__package__}.{name}"), directory / name
+def installed() -> tuple[dict[str, ModuleType], list[str]]:
+    """Return the peers that are installed, by name, and notes on the others."""
+    peers, notes = {}, []
+    for name in PEERS:
+        peer = import_module(f"{__package__}.{name}")
         try:
             for package in peer.PACKAGES:
                 version(package)
-            copy_description(checkpoint, target)
-            peer.make(checkpoint, target, sample)
         except PackageNotFoundError as error:
-            missing.append(f"{peer.TITLE}: {error.name} is not installed.")
-        except UnsupportedError as error:
-            missing.append(f"{peer.TITLE}, the {model}: {error}.")
+            notes.append(f"{peer.TITLE}: {error.name} is not installed.")
         else:
-            made[name] = target
-    return made, missing
+            peers[name] = peer
+    return peers, notes
+
+
+def make_all(
+    peers: dict[str, ModuleType], model: str, directory: Path, corpus: "DatasetDict"
+) -> tuple[dict[str, Path], list[str]]:
+    """Return the directory of each peer that can serve the model, and notes on the others."""
+    checkpoint = Variant(model, "pytorch").directory
+    sample = sampler(load_tokenizer(checkpoint), corpus)
+    made, notes = {}, []
+    progress = tqdm(peers.items(), desc=f"convert the {model}", unit="engine", disable=None)
+    for name, peer in progress:
+        copy_description(checkpoint, directory / name)
+        try:
+            peer.make(checkpoint, directory / name, sample)
+        except UnsupportedError as error:
+            notes.append(f"{peer.TITLE}, the {model}: {error}.")
+        else:
+            made[name] = directory / name
+    return made, notes
 
 
 def time_all(
-    ours: list[Variant], peers: dict[str, Path], settings: Settings, texts: list[str]
-) -> pd.DataFrame:
-    """Return the timed calls of our forms and of the peers, as `measure` does."""
-    random, threads = np.random.default_rng(settings.seed), settings.benchmark.threads
+    ours: list[Variant],
+    peers: dict[str, Path],
+    settings: BenchmarkConfig,
+    texts: list[str],
+    seed: int,
+) -> tuple[pd.DataFrame, float]:
+    """Return the timed calls, as `measure` does, and the share of the machine others took."""
+    random = np.random.default_rng(seed)
     positions = Manifest.read(ours[0].directory).positions
-    plan = sweep_cells(settings.benchmark.sweep, texts, positions, random)
-    lengths = [cell for cell in plan if cell.workload == "length"]
+    plan = sweep_cells(settings.sweep, texts, positions, random)
+    single = [cell for cell in plan if cell.workload == "length" and cell.batch == 1]
+    served = [(each.name, each.directory, Worker.__module__) for each in ours]
+    served += [(name, directory, worker.__name__) for name, directory in peers.items()]
     with ExitStack() as stack:
-        workers = [Worker(each.name, each.directory, threads) for each in ours]
-        workers += [Worker(name, peers[name], threads, worker.__name__) for name in peers]
-        ask = {each.name: stack.enter_context(each).ask for each in workers}
-        return measure(lengths, ask, settings.benchmark, random)
+        workers = [
+            stack.enter_context(Worker(name, directory, settings.threads, module))
+            for name, directory, module in served
+        ]
+        pids = [each.process.pid for each in workers]
+        before = Clocks.read(pids)
+        samples = measure(single, {each.name: each.ask for each in workers}, settings, random)
+        return samples, conditions(before, Clocks.read(pids))["others_share"]
 
 
-def summarise(samples: pd.DataFrame, ours: list[Variant]) -> pd.DataFrame:
-    """Return engine, length, ms, and share with its interval, of one model's timed calls."""
+def summarise(samples: pd.DataFrame, ours: list[Variant]) -> tuple[pd.DataFrame, str]:
+    """Return engine, length, ms, and share with its interval; and the name of our fastest form.
+
+    That is one form for all lengths, the fastest on average.
+    """
     rounds = samples.groupby(["variant", "length", "round"], observed=True)["ms"].median()
     medians = rounds.groupby(["variant", "length"], observed=True).median().unstack()
-    # One form for all lengths: the one that is the fastest on average.
     fastest = np.log(medians.loc[[each.name for each in ours]]).mean(axis=1).idxmin()
     rows = []
-    for length, cell in samples.groupby("length"):
-        for engine in medians.index:
-            share = speedup(cell, engine, fastest)
+    for engine in medians.mean(axis=1).sort_values(ascending=False).index:
+        for length, cell in samples.groupby("length"):
             facts = {"engine": engine, "length": length, "ms": medians.loc[engine, length]}
-            rows.append(facts | share.columns("share"))
-    return pd.DataFrame(rows)
+            rows.append(facts | speedup(cell, engine, fastest).columns("share"))
+    return pd.DataFrame(rows), fastest
 
 
-def limits(found: pd.DataFrame, rates: Rates) -> pd.DataFrame:
-    """Return the rows of the roofline, whose `share` is how near our fastest form comes to it."""
-    fastest, model = found[found["share"] == 1], found["model"].iloc[0]
-    works = {each: work(Variant(model, "pytorch").directory, each) for each in fastest["length"]}
-    ms = np.array([limit_ms(each, rates) for each in works.values()])
-    share = fastest["ms"].to_numpy() / ms
-    facts = {"model": model, "engine": "roofline", "title": "roofline, INT8"}
-    return pd.DataFrame({"length": [*works], "ms": ms, "share": share}).assign(**facts)
+def limit(
+    fastest: pd.DataFrame, model: str, rates: Rates, settings: BenchmarkConfig
+) -> pd.DataFrame:
+    """Return rows of the roofline; their `share` is what our fastest form takes, in times of it."""
+    checkpoint = Variant(model, "pytorch").directory
+    works = [work(checkpoint, length) for length in fastest["length"]]
+    ms = np.array([limit_ms(each, rates, settings.threads) for each in works])
+    facts = {"engine": ROOFLINE, "title": "roofline, INT8", "length": fastest["length"], "ms": ms}
+    return pd.DataFrame(facts | {"share": fastest["ms"] / ms})
 
 
 def judge(
-    ours: list[Variant], peers: dict[str, Path], settings: Settings, corpus: "DatasetDict"
+    ours: list[Variant], peers: dict[str, Path], threads: int, corpus: "DatasetDict"
 ) -> pd.DataFrame:
     """Return accuracy by split, and better, worse and p_value of the test texts, by engine."""
-    exact = Variant(ours[0].model, "pytorch").name
-    rows: dict[str, dict[str, float]] = defaultdict(dict)
+    columns = {}
     for split in ("validation", "test"):
         texts, labels = corpus[split]["text"][:], np.array(corpus[split]["label"][:])
         found = load_predictions([each.name for each in ours], split)
         for name, directory in peers.items():
             # In a process of its own: several engines' threads would disturb each other in one.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                task = pool.submit(answer, directory, settings.benchmark.threads, texts)
-                found[name] = pd.DataFrame({"label": labels, "predicted": predicted(task.result())})
-        for name, answers in found.items():
-            rows[name][split] = float(accuracy(labels, answers["predicted"].to_numpy()))
-            rows[name] |= compare(answers, found[exact])
-    return pd.DataFrame.from_dict(rows, "index").drop(columns="agreement")
+                logits = pool.submit(answer, directory, threads, texts).result()
+            found[name] = pd.DataFrame({"label": labels, "predicted": predicted(logits)})
+        columns[split] = {
+            name: float(accuracy(labels, answers["predicted"].to_numpy()))
+            for name, answers in found.items()
+        }
+    exact = found[Variant(ours[0].model, "pytorch").name]  # of the test split, the last one
+    compared = {name: compare(answers, exact) for name, answers in found.items()}
+    against = pd.DataFrame.from_dict(compared, "index")[["better", "worse", "p_value"]]
+    return pd.DataFrame(columns).join(against)
 
 
 def answer(directory: Path, threads: int, texts: list[str]) -> np.ndarray:
@@ -183,7 +221,7 @@ def answer(directory: Path, threads: int, texts: list[str]) -> np.ndarray:
 
 def figure(table: pd.DataFrame) -> alt.FacetChart:
     """Return what our fastest form takes of each engine's time, a panel for each model."""
-    engines = table[table["engine"] != "roofline"]
+    engines = table[table["engine"] != ROOFLINE]
     base = alt.Chart(engines).encode(y=alt.Y("title:N", title=None, sort=None))
     rules = base.mark_rule(color="gray").encode(x="share_low:Q", x2="share_high:Q")
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
@@ -193,48 +231,41 @@ def figure(table: pd.DataFrame) -> alt.FacetChart:
         color=alt.Color("length:N", title="tokens"),
         shape=alt.Shape("length:N", title="tokens"),
     )
-    panels = (
-        (rules + points).properties(width=380).facet(row=alt.Row("model:N", title=None, sort=None))
-    )
-    return panels.resolve_scale(y="independent")
+    row = alt.Row("model:N", title=None, sort=None)
+    return (rules + points).properties(width=380).facet(row=row).resolve_scale(y="independent")
 
 
-def page(table: pd.DataFrame, notes: list[str], rates: Rates, others: float, rounds: int) -> str:
+def page(table: pd.DataFrame, facts: str, notes: list[str], rates: Rates, rounds: int) -> str:
     """Return the page."""
-    packages = {name for each in PEERS for name in import_module(f"{__package__}.{each}").PACKAGES}
-    machine = describe(sorted(packages & installed()))
-    versions = ", ".join(f"{name} {found}" for name, found in machine["packages"].items())
     sections = []
     for model, found in table.groupby("model", sort=False):
         cells = found.set_index(["title", "length"])[["ms", "share"]].unstack()
-        times = cells["ms"].map("{:.2f}".format).rename(columns="ms, {} tokens".format)
-        shares = cells["share"].map("{:.2f}".format).rename(columns="Ours, {} tokens".format)
+        times = cells["ms"].map("{:.2f}".format).rename(columns="{} tokens, ms".format)
+        shares = cells["share"].map("{:.2f}".format).rename(columns="Ours, {}".format)
         rows = found.drop_duplicates("title").set_index("title")
         shown = rows[[]].join([times, shares, render(rows, QUALITY)])
-        sections.append(f"## The {model}\n\n{markdown(shown.rename_axis('Engine').reset_index())}")
-    return "\n\n".join(
-        [
-            "# Other engines, on the same weights",
-            f"{summary(machine)}; {versions}. Commit {commit()}; other programs took {others:.1%} "
-            "of the machine. The command: `make peers`.",
-            f"Single texts, from token ids to logits, {rounds} rounds in random order in one run, "
-            "each engine in a process of its own. *Ours* is the time of our fastest form as a "
-            "share of the engine's, the median over rounds. Worse and better count the test texts "
-            "that only PyTorch, or only this engine, gets right; p is McNemar's.",
-            f"The roofline is the least that a call takes where large products reach "
-            f"{rates.int8 / 1e9:.0f} (INT8) and {rates.fp32 / 1e9:.0f} (fp32) billion operations "
-            "a second and every weight is read once; beside it, *Ours* is how many times as long "
-            "our fastest form takes.",
-            *sections,
-            *notes,
-            "![Time of our fastest form, as a share of each engine's](peers.svg)\n",
-        ]
-    )
+        text = markdown(shown.rename_axis("Engine").reset_index())
+        sections.append(f"## The {model}\n\n{text}\n")
+    listed = "\n".join([*sections, *(f"- {note}" for note in notes)])
+    return f"""# Other engines, on the same weights
 
+{facts}
 
-def installed() -> set[str]:
-    """Return the names of all installed distributions."""
-    return {each.name for each in distributions()}
+Single texts, from token ids to logits, {rounds} rounds in random order in one run, each engine in a
+process of its own. *Ours* is the time of our fastest form as a share of the engine's, the median
+over rounds. Worse and better count the test texts that only PyTorch, or only this engine, gets
+right; p is McNemar's.
+
+The roofline is the least that a call takes where products of large matrices reach, as here,
+{rates.int8 / 1e9:.0f} (INT8) and {rates.fp32 / 1e9:.0f} (fp32) billion operations a second, and
+every weight is read once; beside it, *Ours* is how many times as long our fastest form takes.
+
+{listed}
+
+![Time of our fastest form, as a share of each engine's](peers.svg)
+
+Grey lines are 95 % intervals over the rounds; two processes of one engine may differ by more.
+"""
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core.engines.classifier import Inputs, Logits, Sample
-from stages.tools.peers.heads import load_head, write_head
+from stages.core.engines.classifier import Logits, Sample
+from stages.tools.peers.heads import with_head, write_head
 
 TITLE = "CTranslate2, INT8"
 PACKAGES = ("ctranslate2",)
@@ -13,9 +13,9 @@ PACKAGES = ("ctranslate2",)
 
 def make(checkpoint: Path, target: Path, sample: Sample) -> None:
     """Convert the encoder; the head stays as it is."""
+    write_head(checkpoint, target)
     from ctranslate2.converters import TransformersConverter
 
-    write_head(checkpoint, target)
     TransformersConverter(str(checkpoint)).convert(str(target / "encoder"), quantization="int8")
 
 
@@ -24,11 +24,8 @@ def load(directory: Path, threads: int) -> tuple[Logits, int]:
     from ctranslate2 import Encoder
 
     encoder = Encoder(str(directory / "encoder"), compute_type="int8", intra_threads=threads)
-    head = load_head(directory)
 
-    def logits(inputs: Inputs) -> np.ndarray:
-        masks = inputs["attention_mask"].astype(bool)
-        ids = [row[mask].tolist() for row, mask in zip(inputs["input_ids"], masks, strict=True)]
-        return head(np.array(encoder.forward_batch(ids).last_hidden_state)[:, 0])
+    def encode(ids: list[list[int]]) -> np.ndarray:
+        return np.array(encoder.forward_batch(ids).last_hidden_state)[:, 0]
 
-    return logits, threads
+    return with_head(directory, encode), threads

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
+from stages.core.engines.classifier import Inputs, Logits
 from stages.tools.peers import UnsupportedError
 
 Head = Callable[[np.ndarray], np.ndarray]  # from first tokens, (texts, width), to logits
@@ -22,26 +23,33 @@ def model_type(directory: Path) -> str:
     """Return the model type of a checkpoint; UnsupportedError if its head is unknown."""
     found = json.loads((directory / "config.json").read_text())["model_type"]
     if found not in HEADS:
-        raise UnsupportedError(f"has no {found}")
+        raise UnsupportedError(f"heads.py knows no head of {found}")
     return found
 
 
 def write_head(checkpoint: Path, target: Path) -> None:
     """Write the weights of a checkpoint's head."""
-    from safetensors.numpy import save_file
-
     first, _, last = HEADS[model_type(checkpoint)]
     weights = load_file(checkpoint / "model.safetensors")
     names = [f"{layer}.{part}" for layer in (first, last) for part in ("weight", "bias")]
     save_file({name: weights[name] for name in names}, target / "head.safetensors")
 
 
-def load_head(directory: Path) -> Head:
-    """Return the head that `write_head` wrote."""
+def with_head(directory: Path, encode: Callable[[list[list[int]]], np.ndarray]) -> Logits:
+    """Return what gives the logits, by the head that `write_head` wrote.
+
+    `encode` gives the first tokens, shape (texts, width), for the ids of each text, unpadded.
+    """
     first, activation, last = HEADS[model_type(directory)]
     weights = load_file(directory / "head.safetensors")
 
     def layer(values: np.ndarray, name: str) -> np.ndarray:
         return values @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
 
-    return lambda values: layer(activation(layer(values, first)), last)
+    def logits(inputs: Inputs) -> np.ndarray:
+        masks = inputs["attention_mask"].astype(bool)
+        rows = zip(inputs["input_ids"], masks, strict=True)
+        tokens = encode([ids[mask].tolist() for ids, mask in rows])
+        return layer(activation(layer(tokens, first)), last)
+
+    return logits

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from stages.core.engines.classifier import Inputs, Logits, Sample
-from stages.tools.peers.heads import load_head, model_type, write_head
+from stages.core.engines.classifier import Logits, Sample
+from stages.tools.peers import UnsupportedError
+from stages.tools.peers.heads import model_type, with_head, write_head
 
 TITLE = "llama.cpp, GGUF Q8_0"
 PACKAGES = ("llama-cpp-python", "gguf")
@@ -20,10 +21,12 @@ PREFIXES = {"bert": "bert.", "distilbert": "distilbert."}
 
 def make(checkpoint: Path, target: Path, sample: Sample) -> None:
     """Write the encoder as GGUF; the head stays as it is."""
+    kind = model_type(checkpoint)
+    if kind not in PREFIXES:
+        raise UnsupportedError(f"{Path(__file__).name} writes no {kind}")
     import gguf
     from transformers import AutoConfig
 
-    kind = model_type(checkpoint)
     config = AutoConfig.from_pretrained(checkpoint)
     layers, width = config.num_hidden_layers, config.hidden_size
     write_head(checkpoint, target)
@@ -67,9 +70,10 @@ def load(directory: Path, threads: int) -> tuple[Logits, int]:
         str(directory / "encoder.gguf").encode(), llama_cpp.llama_model_default_params()
     )
     context = llama_cpp.llama_init_from_model(model, options)
+    if not context:
+        raise RuntimeError(f"llama.cpp can't load {directory}; it says why above")
     width = llama_cpp.llama_model_n_embd(model)
     batch = llama_cpp.llama_batch_init(limit, 0, 1)
-    head = load_head(directory)
 
     def first_token(ids: list[int]) -> np.ndarray:
         batch.n_tokens = len(ids)
@@ -77,14 +81,12 @@ def load(directory: Path, threads: int) -> tuple[Logits, int]:
             batch.token[position], batch.pos[position] = token, position
             batch.n_seq_id[position], batch.seq_id[position][0] = 1, 0
             batch.logits[position] = True
-        llama_cpp.llama_encode(context, batch)
-        return np.ctypeslib.as_array(
-            llama_cpp.llama_get_embeddings_seq(context, 0), (width,)
-        ).copy()
+        if status := llama_cpp.llama_encode(context, batch):
+            raise RuntimeError(f"llama_encode returned {status} for {len(ids)} tokens")
+        values = llama_cpp.llama_get_embeddings_seq(context, 0)
+        return np.ctypeslib.as_array(values, (width,)).copy()  # the next call overwrites it
 
-    def logits(inputs: Inputs) -> np.ndarray:
-        masks = inputs["attention_mask"].astype(bool)
-        rows = zip(inputs["input_ids"], masks, strict=True)
-        return head(np.stack([first_token(ids[mask].tolist()) for ids, mask in rows]))
+    def encode(ids: list[list[int]]) -> np.ndarray:
+        return np.stack([first_token(each) for each in ids])
 
-    return logits, threads
+    return with_head(directory, encode), threads

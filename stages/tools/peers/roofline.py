@@ -5,6 +5,7 @@ nothing else is to be done, in large products and in one sum, which are measured
 """
 
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +16,18 @@ import numpy as np
 from safetensors import safe_open
 
 from stages.core.engines.classifier import milliseconds
+from stages.tools.peers import UnsupportedError
 
 SIZES = (512, 1024, 2048)  # of square matrices; which one is the fastest depends on the caches
 REPEATS = 20
-PER_TOKEN = re.compile(r"\b(key|k|k_lin|value|v|v_lin)\.weight$")  # needed of all tokens, at last
+# The products of a layer: BERT's, RoBERTa's and ELECTRA's; MPNet's; DistilBERT's. The last layer
+# needs the keys and values of all tokens, but the rest of the first one alone.
+ALL_TOKENS = re.compile(r"\b(key|value|attn\.k|attn\.v|k_lin|v_lin)\.weight$")
+ONE_TOKEN = re.compile(
+    r"\b(query|attn\.q|attn\.o|q_lin|out_lin|attention\.output\.dense|intermediate\.dense|"
+    r"output\.dense|lin1|lin2)\.weight$"
+)
+LAYER = re.compile(r"\blayer\.(\d+)\.")
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,6 @@ class Rates:
 
     int8: float
     fp32: float
-    threads: int
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ def measure_rates(threads: int) -> Rates:
         matrix = torch.rand(size, size)
         fp32.append(operations / least_seconds(partial(torch.matmul, matrix, matrix)))
         int8.append(operations / least_seconds(integer_product(size, threads)))
-    return Rates(max(int8), max(fp32), threads)
+    return Rates(max(int8), max(fp32))
 
 
 def integer_product(size: int, threads: int) -> Callable[[], object]:
@@ -91,28 +99,33 @@ def least_seconds(call: Callable[[], object]) -> float:
 
 
 def work(checkpoint: Path, tokens: int) -> Work:
-    """Return what a call of a checkpoint must do: its last layer answers for one token alone."""
+    """Return what a call of a checkpoint must do; UnsupportedError if its layers are unknown."""
     config = json.loads((checkpoint / "config.json").read_text())
+    layers: dict[str, int] = {}
     shapes = {}
     with safe_open(checkpoint / "model.safetensors", "np") as weights:
         for name in weights.keys():  # noqa: SIM118
             shape = weights.get_slice(name).get_shape()
-            if len(shape) == 2 and "embeddings" not in name:
-                shapes[name] = shape
-    layers = {name: re.search(r"\blayers?\.(\d+)\.", name) for name in shapes}
-    last = max(int(found[1]) for found in layers.values() if found)
-    size = products = 0
-    for name, (rows, columns) in shapes.items():
-        found = layers[name]
-        whole = found and (int(found[1]) < last or PER_TOKEN.search(name))
-        size += rows * columns
-        products += 2 * rows * columns * (tokens if whole else 1)
+            if len(shape) != 2 or "embeddings" in name or "attention_bias" in name:
+                continue
+            shapes[name] = math.prod(shape)
+            if found := LAYER.search(name):
+                layers[name] = int(found[1])
+                if not ALL_TOKENS.search(name) and not ONE_TOKEN.search(name):
+                    raise UnsupportedError(f"roofline.py doesn't know what {name} is for")
+    if not layers:
+        raise UnsupportedError(f"roofline.py doesn't know the layers of {config['model_type']}")
+    last = max(layers.values())
+    products = 0
+    for name, size in shapes.items():
+        whole = name in layers and (layers[name] < last or ALL_TOKENS.search(name))
+        products += 2 * size * (tokens if whole else 1)
     width = config.get("hidden_size") or config["dim"]
     queries = last * tokens + 1  # scores, and the sum that they weight, for each of them
-    return Work(size, products, 4 * queries * tokens * width)
+    return Work(sum(shapes.values()), products, 4 * queries * tokens * width)
 
 
-def limit_ms(work: Work, rates: Rates) -> float:
+def limit_ms(work: Work, rates: Rates, threads: int) -> float:
     """Return the least milliseconds of a call."""
     computing = work.products / rates.int8 + work.attention / rates.fp32
-    return max(computing, seconds_to_read(work.bytes, rates.threads)) * 1e3
+    return max(computing, seconds_to_read(work.bytes, threads)) * 1e3

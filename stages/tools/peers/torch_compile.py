@@ -1,12 +1,14 @@
 """PyTorch, compiled, in bfloat16. It needs a C++ compiler."""
 
 import inspect
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stages.core.engines.classifier import Inputs, Logits, Sample
+from stages.tools.peers import UnsupportedError
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +19,9 @@ PACKAGES = ("torch", "transformers")
 
 
 def make(checkpoint: Path, target: Path, sample: Sample) -> None:
-    """Link the weights."""
+    """Link the weights; UnsupportedError without a C++ compiler."""
+    if not shutil.which("g++"):
+        raise UnsupportedError("torch.compile needs a C++ compiler, g++")
     (target / "model.safetensors").symlink_to((checkpoint / "model.safetensors").absolute())
 
 
