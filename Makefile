@@ -55,8 +55,7 @@ growth: $(VENV)/ready  ## measure time and memory at 1, 10 and 100 times the tex
 peers:  ## time other engines on the same weights, into reports/peers.md; takes a C++ compiler
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --constraint constraints.txt --upgrade pip
-	.venv-peers/bin/python -m pip install --quiet --constraint constraints.txt --editable . \
-	  --requirement stages/tools/peers/requirements.txt
+	.venv-peers/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[peers]'
 	.venv-peers/bin/python -m stages.tools.peers $(SETTINGS)
 
 readme: $(VENV)/ready  ## put the generated table into README.md

@@ -5,6 +5,7 @@ of BERT's tensors. Token ids come from our tokenizer: the file has no vocabulary
 """
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,7 @@ def load(directory: Path, threads: int) -> tuple[Logits, int]:
     """Return what gives the logits, and how many threads it uses."""
     import llama_cpp
 
+    logging.getLogger("llama-cpp-python").setLevel(logging.ERROR)  # or else each tensor has a line
     options = llama_cpp.llama_context_default_params()
     options.n_threads = options.n_threads_batch = threads
     options.embeddings = True
