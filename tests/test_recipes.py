@@ -88,7 +88,8 @@ def test_the_commands_do_what_readme_says(clone: Clone) -> None:
         *("benchmark", "load", "profile", "report", "release"),
     }
     verdict = next(each for each in swept if "quality_loss" in each)
-    assert stages(swept[verdict]) == {"machine", "report", "release"}
+    assert {"report", "release"} <= stages(swept[verdict])
+    assert "distill" not in stages(swept[verdict])
     assert swept["dvc queue status"].count("Success") == 2
     assert "per-tensor" in next(
         text for each, text in swept.items() if each.startswith("dvc exp show")
