@@ -18,6 +18,7 @@ def overrides(project: Callable, tiny: list[str]) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_growth_is_measured_where_it_can_be_and_extrapolated_elsewhere(
     overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

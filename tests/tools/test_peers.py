@@ -27,6 +27,7 @@ SMALL = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "vo
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_peers_are_timed_and_judged_beside_our_forms(
     project: Callable, tiny: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
