@@ -113,11 +113,11 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen, int]]:
         yield process, port
     finally:
         process.terminate()
-        try:
-            process.communicate(timeout=START_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        with process:  # which closes its input and waits
+            try:
+                process.wait(timeout=START_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def ask(port: int, texts: list[str]) -> tuple[int, Any]:
