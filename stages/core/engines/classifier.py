@@ -85,8 +85,8 @@ def copy_description(source: Path, target: Path) -> None:
     """Copy all but the weights and the manifest from one variant's directory to another."""
     target.mkdir(parents=True, exist_ok=True)
     for file in source.iterdir():
-        # model.onnx, model.safetensors, and their data or index, where that is a file of its own.
-        if not file.name.startswith("model") and file.name != MANIFEST:
+        # Nor the weights' data, where that is a file of its own.
+        if not file.name.startswith(("model.onnx", "model.safetensors")) and file.name != MANIFEST:
             shutil.copyfile(file, target / file.name)
 
 

@@ -170,7 +170,8 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
         advanced_parameters=nncf.AdvancedQuantizationParameters(smooth_quant_alphas=alphas),
     )
     found = products(quantized, integer=True)
-    if odd := sorted({*found} ^ {*expected}):
+    if found != expected:
+        odd = sorted({*found} ^ {*expected})
         raise InputError(
             f"{len(found)} products of {file} became integer ones, expected were {len(expected)}: "
             f"{', '.join(odd[:3])} differ; check exclude_nodes"

@@ -56,6 +56,7 @@ class Worker:
         self.loaded = self._receive()
         if self.loaded["threads"] != threads:
             self.process.kill()
+            self.process.wait()
             raise InputError(
                 f"{name} runs on {self.loaded['threads']} threads, not on benchmark.threads = "
                 f"{threads}; its engine ignores the setting"
