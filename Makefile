@@ -23,6 +23,9 @@ smoke: $(VENV)/ready  ## run the real DAG, shrunken, and README's commands, in f
 processes: $(VENV)/ready  ## train in two processes, and kill one
 	pytest -m slow tests/test_processes.py
 
+cluster: $(VENV)/ready  ## sweep in a Slurm on this machine (slurm-wlm and munge), check SkyPilot's file
+	pytest -m slow tests/test_slurm.py tests/test_skypilot.py
+
 faults: $(VENV)/ready  ## inject a hundred faults into the shrunken DAG (FAULTS=100 SEED=0)
 	FAULTS=$(or $(FAULTS),100) SEED=$(or $(SEED),0) pytest -s -m slow tests/test_faults.py
 
@@ -67,4 +70,4 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-.PHONY: help repro serve test smoke processes faults verify audit lint params seeds depth growth peers readme
+.PHONY: help repro serve test smoke processes cluster faults verify audit lint params seeds depth growth peers readme

@@ -1,6 +1,5 @@
 """Train a small student on the teacher's logits."""
 
-from datasets import DatasetDict
 from transformers import AutoModelForSequenceClassification, set_seed
 
 from stages.core.engines.variant import Manifest, Variant
@@ -27,11 +26,10 @@ def run(config: Settings) -> str:
     labels = corpus["train"]["label"][:]
     if config.distill.label_weight < 1:
         corpus["train"] = load_texts(LABELLED)
-    texts = DatasetDict({name: corpus[name] for name in ("train", "validation")})
     curve = trainer.train(
         student,
         tokenizer,
-        trainer.tokenize(texts, tokenizer),
+        trainer.tokenize(corpus, tokenizer),
         config.distill,
         section="distill",
         seed=config.seed,

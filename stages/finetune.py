@@ -1,7 +1,6 @@
 """Fine-tune the encoder into the teacher, or keep a classifier that is fine-tuned already."""
 
 import transformers
-from datasets import DatasetDict
 
 from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.command import launch
@@ -24,12 +23,11 @@ def run(config: Settings) -> str:
         existing(ENCODER), model_max_length=config.model.max_length, truncation_side="right"
     )
     if config.finetune.epochs:
-        labelled = DatasetDict({name: corpus[name] for name in ("train", "validation")})
         model = with_head(label_names(corpus))
         curve = train(
             model,
             tokenizer,
-            tokenize(labelled, tokenizer),
+            tokenize(corpus, tokenizer),
             config.finetune,
             section="finetune",
             seed=config.seed,

@@ -75,7 +75,7 @@ def check_models(student: StudentConfig, max_length: int) -> None:
 
 
 def prepared(root: Path, data: DataConfig) -> tuple[DatasetDict, dict[str, Any]]:
-    """Return the corpus that a directory holds, and what was read, guessed and dropped."""
+    """Return the corpus that a directory holds, and what was read, guessed, drawn and dropped."""
     table, files, notes = read_corpus(root, data)
     given = {name for name in HELD_OUT if files[name]}
     counts = {"read": len(table)}
@@ -101,7 +101,8 @@ def prepared(root: Path, data: DataConfig) -> tuple[DatasetDict, dict[str, Any]]
     notes += [f"dropped {n} {why} texts" for why, n in dropped.items() if n]
     if counts["unlabelled"]:
         notes.append(f"{counts['unlabelled']} texts without a label join the transfer texts")
-    return to_datasets(table, names), {"notes": notes, "texts": counts}
+    drawn = [name for name in HELD_OUT if name not in given]
+    return to_datasets(table, names), {"notes": notes, "texts": counts, "drawn": drawn}
 
 
 def without_small(

@@ -1,6 +1,7 @@
 """The real config, composed and shrunk, and a whole experiment on a toy encoder and toy texts."""
 
 import importlib
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from transformers import BertConfig, BertModel, BertTokenizerFast
@@ -37,6 +39,8 @@ def one_thread() -> Iterator[None]:
 
 GOOD, BAD = ("good", "great", "fine", "lovely"), ("bad", "awful", "poor", "dull")
 FILLERS = ("a", "the", "film", "plot", "very", "quite", "and", "was", "it", "music", "story")
+
+Make = Callable[[Path], None]  # fills a directory
 
 STEPS = [
     ("machine",),
@@ -119,15 +123,35 @@ def make_texts(rows: int, seed: int = 0) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory with encoder/ and texts/ (train.csv, unlabelled.csv)."""
-    directory = tmp_path_factory.mktemp("sources")
-    make_encoder(directory / "encoder")
-    (directory / "texts").mkdir()
-    make_texts(240).to_csv(directory / "texts" / "train.csv", index=False)
-    unlabelled = make_texts(60, seed=1)[["text"]]
-    unlabelled.to_csv(directory / "texts" / "unlabelled.csv", index=False)
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Make], Path]:
+    """Return what gives a directory that the first test process to need it makes for all."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def directory(name: str, make: Make) -> Path:
+        made = base / f"{name}.made"
+        with FileLock(base / f"{name}.lock"):
+            if not made.exists():
+                (base / name).mkdir()
+                make(base / name)
+                made.touch()
+        return base / name
+
     return directory
+
+
+@pytest.fixture(scope="session")
+def sources(shared: Callable[[str, Make], Path]) -> Path:
+    """Return a directory with encoder/ and texts/ (train.csv, unlabelled.csv)."""
+
+    def make(directory: Path) -> None:
+        make_encoder(directory / "encoder")
+        (directory / "texts").mkdir()
+        make_texts(240).to_csv(directory / "texts" / "train.csv", index=False)
+        unlabelled = make_texts(60, seed=1)[["text"]]
+        unlabelled.to_csv(directory / "texts" / "unlabelled.csv", index=False)
+
+    return shared("sources", make)
 
 
 @pytest.fixture(scope="session")
@@ -175,15 +199,22 @@ def tiny(sources: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Path:
+def finished(shared: Callable[[str, Make], Path], tiny: list[str]) -> Path:
     """Return the directory of an experiment that every stage has run in."""
-    directory = tmp_path_factory.mktemp("experiment")
-    make_root(directory)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(directory)
-        for stage, *overrides in STEPS:
-            run_stage(stage, *tiny, *overrides)
-    return directory
+
+    def make(directory: Path) -> None:
+        make_root(directory)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(directory)
+            for stage, *overrides in STEPS:
+                run_stage(stage, *tiny, *overrides)
+
+    return shared("finished", make)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Begin with the tests that need the finished experiment: the others run meanwhile."""
+    items.sort(key=lambda item: "finished" not in item.fixturenames)
 
 
 @pytest.fixture

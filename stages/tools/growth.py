@@ -173,7 +173,6 @@ def start_up(overrides: list[str]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(
         ENCODER, model_max_length=settings.model.max_length, truncation_side="right"
     )
-    corpus.pop("transfer", None)
     train(
         with_head(label_names(corpus)),
         tokenizer,

@@ -12,7 +12,7 @@ An engine is a module in this folder, imported by its name, with these names:
 
 One that quantizes has besides:
 
-- `Options`: a dataclass, the schema of `quantize.<form>` (without `engine`).
+- `Options`: a dataclass, the schema of `quantize.<form>` (without `engine` and `title`).
 - `quantize(source, target, options, sample)`: write the weights of the ONNX directory `source` in
   its own form into `target`, and return a summary; `sample(split, count)` gives inputs of texts.
 

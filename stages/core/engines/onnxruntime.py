@@ -91,12 +91,17 @@ class Options:
 def load(directory: Path, threads: int) -> tuple[Logits, int]:
     """Return what gives the logits, and how many threads it uses."""
     session = open_session(directory / "model.onnx", threads)
+    return answers(session), session.get_session_options().intra_op_num_threads
+
+
+def answers(session: "InferenceSession") -> Logits:
+    """Return what gives the logits by a session."""
     names = [node.name for node in session.get_inputs()]
 
     def logits(inputs: Inputs) -> np.ndarray:
         return session.run(None, {name: inputs[name] for name in names})[0]
 
-    return logits, session.get_session_options().intra_op_num_threads
+    return logits
 
 
 def open_session(file: Path, threads: int, profile: Path | None = None) -> "InferenceSession":
@@ -127,9 +132,9 @@ def profile(directory: Path, inputs: list[Inputs], threads: int) -> tuple[Operat
     """
     with tempfile.TemporaryDirectory() as scratch:
         session = open_session(directory / "model.onnx", threads, Path(scratch) / "profile")
-        names = [node.name for node in session.get_inputs()]
+        logits = answers(session)
         for encoded in [*inputs[:WARMUP], *inputs]:
-            session.run(None, {name: encoded[name] for name in names})
+            logits(encoded)
         events = json.loads(Path(session.end_profiling()).read_text())
     runs = [event for event in events if event["name"] == "model_run"]
     if len(runs) < len(inputs[:WARMUP]) + len(inputs):  # it keeps a million events
@@ -222,10 +227,8 @@ def _quantize_dynamic(
 
 
 def _all_logits(model: Path, inputs: list[Inputs]) -> np.ndarray:
-    session = open_session(model, cores())
-    names = [node.name for node in session.get_inputs()]
-    answers = [session.run(None, {name: each[name] for name in names})[0] for each in inputs]
-    return np.concatenate(answers)
+    logits = answers(open_session(model, cores()))
+    return np.concatenate([logits(each) for each in inputs])
 
 
 def relative_error(logits: np.ndarray, exact: np.ndarray) -> float:

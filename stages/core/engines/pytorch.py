@@ -1,12 +1,17 @@
 """PyTorch, with the model's own class in transformers."""
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stages.core.engines.classifier import Inputs, Logits, Operators, milliseconds
 from stages.core.launch.errors import readable
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 PACKAGES = ("torch", "transformers")
 LIBRARY = "transformers"
@@ -36,14 +41,21 @@ def load(directory: Path, threads: int) -> tuple[Logits, int]:
     torch.set_num_threads(threads)
     with readable(directory / "model.safetensors"):
         model = AutoModelForSequenceClassification.from_pretrained(directory).eval()
+    return answers(model, model), torch.get_num_threads()
+
+
+def answers(model: "PreTrainedModel", forward: Callable[..., Any]) -> Logits:
+    """Return what gives the logits by `forward`, the model itself or what it was compiled into."""
+    import torch
+
     names = inspect.signature(model.forward).parameters
 
     @torch.no_grad()
     def logits(inputs: Inputs) -> np.ndarray:
         tensors = {name: torch.from_numpy(inputs[name]) for name in inputs if name in names}
-        return model(**tensors).logits.numpy()
+        return forward(**tensors).logits.float().numpy()
 
-    return logits, torch.get_num_threads()
+    return logits
 
 
 def profile(directory: Path, inputs: list[Inputs], threads: int) -> tuple[Operators, float]:

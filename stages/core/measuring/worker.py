@@ -23,7 +23,9 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from stages.core.engines import load_engine
 from stages.core.engines.classifier import (
+    WARMUP,
     Classifier,
     classify,
     encode,
@@ -31,6 +33,7 @@ from stages.core.engines.classifier import (
     load_tokenizer,
     milliseconds,
 )
+from stages.core.engines.variant import Manifest
 from stages.core.launch.errors import InputError
 
 REST_SECONDS = 2.0
@@ -58,8 +61,8 @@ class Worker:
             self.process.kill()
             self.process.wait()
             raise InputError(
-                f"{name} runs on {self.loaded['threads']} threads, not on benchmark.threads = "
-                f"{threads}; its engine ignores the setting"
+                f"{name} runs on {self.loaded['threads']} threads, not on the {threads} that are "
+                "set; its engine ignores the setting"
             )
 
     def ask(self, request: Request) -> Answer:
@@ -106,8 +109,8 @@ class Worker:
 def serve(directory: Path, threads: int, load: Load = load_classifier) -> None:
     """Load the variant in `directory`, answer once with what was loaded, then answer requests.
 
-    A request is one of `turn`, or holds a `trial` (the fields of a `Trial`) and its `texts`; the
-    answer to that is the result of `run_trial`.
+    A request is one of `turn`, or holds `texts` and a `trial` (the fields of a `Trial`; its answer
+    is the result of `run_trial`), or `texts` alone, to profile.
     """
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library's prints are no answer
@@ -139,6 +142,8 @@ def serve(directory: Path, threads: int, load: Load = load_classifier) -> None:
 
             respond = partial(classify, classifier, tokenizer)
             answer(run_trial(respond, request["texts"], Trial(**request["trial"])))
+        elif "texts" in request:
+            answer(profile(directory, classifier, tokenizer, request["texts"]))
         else:
             tokenizer.enable_truncation(request["tokens"] or limit)
             answer(turn(classifier, tokenizer, request))
@@ -167,6 +172,32 @@ def turn(classifier: Classifier, tokenizer: Tokenizer, request: Request) -> Answ
         "tokens": max(encoded["input_ids"].shape[1] for encoded in inputs),
         "padding": round(1 - float(mask.mean()), 4),
         "peak_mb": peak_mb(),
+    }
+
+
+def profile(
+    directory: Path, classifier: Classifier, tokenizer: Tokenizer, texts: list[str]
+) -> Answer:
+    """Profile the calls of one text each with the engine's own profiler.
+
+    The answer holds `operators` (name, kind, calls and milliseconds in all), and the milliseconds
+    of all calls under the profiler (`profiled_ms`), without it (`plain_ms`), and of encoding
+    (`encode_ms`).
+    """
+    encode_ms = milliseconds(lambda: [encode(tokenizer, [text]) for text in texts])
+    inputs = [encode(tokenizer, [text]) for text in texts]
+    for encoded in inputs[:WARMUP]:
+        classifier.logits(encoded)
+    plain_ms = milliseconds(lambda: [classifier.logits(encoded) for encoded in inputs])
+    engine = load_engine(Manifest.read(directory).engine)
+    operators, profiled_ms = engine.profile(directory, inputs, classifier.threads)
+    return {
+        "operators": [
+            (name, engine.KIND_OF.get(name, "overhead"), calls, ms) for name, calls, ms in operators
+        ],
+        "profiled_ms": profiled_ms,
+        "plain_ms": plain_ms,
+        "encode_ms": encode_ms,
     }
 
 

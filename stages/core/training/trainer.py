@@ -36,12 +36,13 @@ from stages.core.training.resuming import last_checkpoint, run_key
 
 
 def tokenize(corpus: DatasetDict, tokenizer: PreTrainedTokenizerBase) -> DatasetDict:
-    """Replace the texts of every split by token ids, cut at the tokenizer's limit, unpadded.
+    """Return the train and the validation split as token ids, cut at the tokenizer's limit.
 
-    Padding adds the attention mask; token types are zeros, as by default.
+    They are unpadded. Padding adds the attention mask; token types are zeros, as by default.
     """
     more = dict.fromkeys(("return_attention_mask", "return_token_type_ids"), False)
-    return corpus.map(
+    read = DatasetDict({split: corpus[split] for split in ("train", "validation")})
+    return read.map(
         lambda batch: tokenizer(batch["text"], truncation=True, **more),
         batched=True,
         remove_columns=["text"],

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
-
-from stages.core.engines.classifier import Inputs, Logits, Sample
+from stages.core.engines.classifier import Logits, Sample
+from stages.core.engines.onnxruntime import answers
 
 TITLE = "ONNX Runtime, quantize_dynamic"
 PACKAGES = ("onnxruntime", "optimum-onnx")
@@ -34,9 +33,4 @@ def load(directory: Path, threads: int) -> tuple[Logits, int]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(directory / "quantized.onnx", options)
-    names = [node.name for node in session.get_inputs()]
-
-    def logits(inputs: Inputs) -> np.ndarray:
-        return session.run(None, {name: inputs[name] for name in names})[0]
-
-    return logits, session.get_session_options().intra_op_num_threads
+    return answers(session), session.get_session_options().intra_op_num_threads

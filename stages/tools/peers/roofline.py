@@ -125,7 +125,7 @@ def work(checkpoint: Path, tokens: int) -> Work:
     return Work(sum(shapes.values()), products, 4 * queries * tokens * width)
 
 
-def limit_ms(work: Work, rates: Rates, threads: int) -> float:
+def limit_ms(needed: Work, rates: Rates, threads: int) -> float:
     """Return the least milliseconds of a call."""
-    computing = work.products / rates.int8 + work.attention / rates.fp32
-    return max(computing, seconds_to_read(work.bytes, threads)) * 1e3
+    computing = needed.products / rates.int8 + needed.attention / rates.fp32
+    return max(computing, seconds_to_read(needed.bytes, threads)) * 1e3

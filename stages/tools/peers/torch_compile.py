@@ -1,13 +1,11 @@
 """PyTorch, compiled, in bfloat16. It needs a C++ compiler."""
 
-import inspect
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from stages.core.engines.classifier import Inputs, Logits, Sample
+from stages.core.engines.classifier import Logits, Sample
+from stages.core.engines.pytorch import answers
 from stages.tools.peers import UnsupportedError
 
 if TYPE_CHECKING:
@@ -45,12 +43,4 @@ def compiled(model: "PreTrainedModel") -> Logits:
     """Return what gives the logits, by one compilation for all shapes."""
     import torch
 
-    names = inspect.signature(model.forward).parameters
-    forward = torch.compile(model, dynamic=True)
-
-    @torch.no_grad()
-    def logits(inputs: Inputs) -> np.ndarray:
-        tensors = {name: torch.from_numpy(inputs[name]) for name in inputs if name in names}
-        return forward(**tensors).logits.float().numpy()
-
-    return logits
+    return answers(model, torch.compile(model, dynamic=True))

@@ -72,7 +72,8 @@ def findings(table: pd.DataFrame) -> Findings:
             requests_per_second=None,
         ),
         made={"clauses": 7, "repeated": 2, "overlapping": 1},
-        data={"notes": ["train is *a.csv*"], "train": SPLIT, "validation": SPLIT, "test": SPLIT},
+        data={"notes": ["train is *a.csv*"], "drawn": ["validation", "test"]}
+        | dict.fromkeys(("train", "validation", "test"), SPLIT),
         teacher="MiniLM",
         texts="some *texts*",
         machine={"cores": 2, "cpu": "A CPU", "instruction_sets": ["avx2"], "memory_gib": 8}
@@ -197,9 +198,19 @@ def test_a_disturbed_profile_a_deviating_control_and_a_changed_pace_give_a_warni
     )
     control, pace, profile, under_load = warnings(found)
     assert "differs from its twin by -4.0% on the test sentences, text to label" in control
-    assert "student int8 is 16.1 to 22.6 times faster" in pace
+    assert "the speed-up of student int8 is uncertain, 16.1 to 22.6 times; measure again" in pace
     assert profile == "other programs took 50% of the machine during the profile"
     assert under_load == "other programs took 40% of the machine during the load"
+
+
+def test_a_classifier_that_may_have_learned_from_the_held_out_texts_gives_a_warning(
+    table: pd.DataFrame,
+) -> None:
+    found = findings(table)
+    taken_over = replace(found, curves=found.curves[found.curves["model"] == "student"])
+    (warning,) = warnings(taken_over)
+    assert "was fine-tuned before, and the texts of validation and test were drawn" in warning
+    assert not list(warnings(replace(taken_over, data=found.data | {"drawn": []})))
 
 
 def test_few_texts_and_a_lost_class_give_a_warning(table: pd.DataFrame) -> None:
