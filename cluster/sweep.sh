@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Run an experiment on another machine for each line of a file, all from the commit checked out here:
 #
-#   cluster/sweep.sh settings.txt sbatch --time=4:00:00   # Slurm: an array, an element a line
-#   cluster/sweep.sh settings.txt sky jobs launch --yes   # SkyPilot: a machine a line
+#   cluster/sweep.sh settings.txt sbatch --time=4:00:00   # Slurm: an array, an element per line
+#   cluster/sweep.sh settings.txt sky jobs launch --yes   # SkyPilot: a machine per line
 #
 # A line holds settings, quoted as in a shell: seed=14 'quantize=[int8]'. REMOTE names the git remote
 # (origin). Nothing starts before the commit and both remotes are found good.

@@ -1,4 +1,4 @@
-"""The experiment: one module a DAG stage; `core` holds what they share, `tools` other commands."""
+"""The experiment: one module per stage; `core` holds what they share, `tools` other commands."""
 
 import os
 import sys
@@ -15,7 +15,9 @@ def _explain(kind: type[BaseException], error: BaseException, trace: TracebackTy
 
     reason = user_hint(error) if isinstance(error, Exception) else None
     if reason:
-        print(f"{Path(sys.argv[0]).stem}: {printable(reason)}", file=sys.stderr)
+        file = Path(sys.argv[0])
+        name = file.parent.name if file.stem == "__main__" else file.stem
+        print(f"{name}: {printable(reason)}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 

@@ -22,7 +22,7 @@ from stages.core.text.corpus import load_corpus
 
 
 def run(config: Settings) -> str:
-    """Write data/benchmark: samples.parquet (a row a timed call), workers.json, conditions.json.
+    """Write data/benchmark: samples.parquet (a row per timed call), workers.json, conditions.json.
 
     Raises:
         InputError: no length of the sweep is one that the models can read, or a worker died.

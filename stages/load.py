@@ -33,7 +33,7 @@ MOST = 10_000.0  # requests a second that no variant answers; a lower guess ends
 
 
 def run(config: Settings) -> str:
-    """Write reports/load.csv, a row a trial.
+    """Write reports/load.csv, one row per trial.
 
     Columns: variant, batch (the most requests that are answered together), scenario (MLPerf's),
     rate (requests a second), requests, ms (the percentile report.sla_percentile of their latency),

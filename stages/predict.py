@@ -98,7 +98,7 @@ def utf8(text: str) -> str:
 
 
 def print_text(rows: Iterator[Row], _: tuple[str, ...]) -> None:
-    """Print rows for people, one a line, without control characters; ≠ marks disagreement."""
+    """Print rows for people, one per line, without control characters; ≠ marks disagreement."""
     for row in rows:
         answer = f"{printable(str(row['label']))}\t{row['score']:.4f}"
         if "other_label" in row:
@@ -116,7 +116,7 @@ def print_csv(rows: Iterator[Row], fields: tuple[str, ...]) -> None:
 
 
 def print_jsonl(rows: Iterator[Row], _: tuple[str, ...]) -> None:
-    """Print rows as JSON, one a line."""
+    """Print rows as JSON, one per line."""
     for row in rows:
         print(json.dumps(row, ensure_ascii=False))
 
@@ -128,7 +128,7 @@ def main() -> None:
     """Parse the command line, predict and print."""
     parser = argparse.ArgumentParser(description="Classify texts with a variant of the pipeline.")
     parser.add_argument("texts", nargs="*", type=utf8, metavar="TEXT", help="a text to classify")
-    parser.add_argument("--input", metavar="FILE", help="a file with one text a line; - is stdin")
+    parser.add_argument("--input", metavar="FILE", help="a file with one text per line; - is stdin")
     parser.add_argument("--variant", help="such as teacher_pytorch; by default data/release")
     parser.add_argument("--compare", metavar="VARIANT", help="add the answers of a second variant")
     parser.add_argument("--threads", type=int, help="by default, as many as were measured")

@@ -20,7 +20,7 @@ from stages.core.text.corpus import draw_texts, load_corpus
 
 
 def run(config: Settings) -> str:
-    """Write reports/profile.csv, a row an operator of a variant."""
+    """Write reports/profile.csv, one row per operator and variant."""
     random = np.random.default_rng(config.seed)
     texts = draw_texts(load_corpus()["test"]["text"][:], config.profile.texts, random)
     before = Clocks.read([])
@@ -39,7 +39,7 @@ def run(config: Settings) -> str:
 
 
 def profile_variant(variant: Variant, texts: list[str], threads: int) -> pd.DataFrame:
-    """Return a row an operator: operator, kind, calls and ms a text, slowdown, and variant.
+    """Return one row per operator: operator, kind, calls and ms per text, slowdown, variant.
 
     The slowdown is how many times longer calls take under the profiler, which inflates operators:
     together they are scaled down to the time of a call without it, and the rest of that is the time

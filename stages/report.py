@@ -98,7 +98,7 @@ def write(found: Findings, answered: pd.DataFrame) -> None:
 
 
 def metrics(table: pd.DataFrame, percentile: int) -> dict[str, dict[str, float]]:
-    """Return the metrics for `dvc metrics`: a summary of the headline, then one object a variant.
+    """Return the metrics for `dvc metrics`: a summary of the headline, then one object per variant.
 
     Few and rounded, so that a diff shows the effect of a change: latencies, which drift with the
     machine, to two digits. Accuracies are metrics of the stage evaluate.
@@ -111,7 +111,7 @@ def metrics(table: pd.DataFrame, percentile: int) -> dict[str, dict[str, float]]
         str(variant): {
             "speedup": float(f"{row[SPEED]:.2g}"),
             f"p{percentile}_ms": float(f"{row[latency]:.2g}"),
-            "requests_per_second": float(f"{row['rps']:.2g}"),
+            "requests_per_second": float(f"{row['single_rps']:.2g}"),
             "parameters_m": round(row["parameters"] / 1e6, 1),
             "size_mb": round(row["size_mb"], 1),
         }

@@ -56,6 +56,8 @@ class Read(Worker):
             raise ValidationError("texts has no text, or an empty one; leave that out")
         if len(texts) > MAX_TEXTS:
             raise ValidationError(f"texts has {len(texts)} texts; send {MAX_TEXTS} at most")
+        if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
+            raise ValidationError("texts has half of a surrogate pair, which is no character")
         return texts
 
 
@@ -165,9 +167,17 @@ def main() -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             parser.error(f"--{name.replace('_', '-')} = {value}; give 1 or more")
+    if not 0 < options.port < 2**16:
+        parser.error(f"--port = {options.port}; give 1 to 65535")
     check_root()
     served(options.variant)
-    if not is_port_available(options.address, options.port):
+    try:
+        available = is_port_available(options.address, options.port)
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"--address = {options.address}: {error}; give an address of this machine"
+        ) from error
+    if not available:
         raise InputError(f"--port = {options.port} is in use; give another")
     settings = {"address": options.address, "port": options.port, "capacity": options.capacity}
     settings |= {"max-request-size": MAX_BYTES, "log-level": "warning"}

@@ -132,6 +132,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Make], Pa
         made = base / f"{name}.made"
         with FileLock(base / f"{name}.lock"):
             if not made.exists():
+                shutil.rmtree(base / name, ignore_errors=True)  # of one that failed
                 (base / name).mkdir()
                 make(base / name)
                 made.touch()

@@ -1,3 +1,4 @@
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from mosec.errors import ValidationError
 from stages.core.engines.variant import Variant
 from stages.core.launch.errors import InputError
 from stages.predict import predict
-from stages.serve import MAX_TEXTS, THREADS, VARIANT, Classify, Read, ask, serving
+from stages.serve import MAX_TEXTS, THREADS, VARIANT, Classify, Read, ask, main, serving
 
 TEXTS = ["good film", "a very bad plot", "the plot was fine", "bad"]
 
@@ -41,11 +42,33 @@ def test_answers_are_those_of_predict_in_any_batch(served: Classify) -> None:
         ({"texts": []}, "texts has no text, or an empty one"),
         ({"texts": ["good", " "]}, "texts has no text, or an empty one"),
         ({"texts": ["good"] * (MAX_TEXTS + 1)}, "texts has 65 texts; send 64 at most"),
+        ({"texts": ["good", "\ud83d film"]}, "half of a surrogate pair"),
     ],
 )
 def test_a_request_without_texts_is_refused(request_: Any, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Read().forward(request_)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--port=70000", r"--port = 70000; give 1 to 65535"),
+        ("--address=no.such.invalid", r"--address = no\.such\.invalid: .*; give an address"),
+        ("--capacity=0", r"--capacity = 0; give 1 or more"),
+    ],
+)
+def test_an_option_that_can_not_be_is_refused(
+    project: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    option: str,
+    message: str,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["serve", "--variant=student_onnx", option])
+    with pytest.raises((SystemExit, InputError)) as refused:
+        main()
+    assert re.search(message, f"{refused.value}{capsys.readouterr().err}")
 
 
 @pytest.mark.slow

@@ -11,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,21 @@ from stages.core.engines.classifier import encode, load_classifier, load_tokeniz
 from stages.core.engines.variant import Variant, variants
 from stages.core.launch.atomic import atomic_directory, write_text
 from stages.core.launch.errors import InputError
-from stages.core.launch.paths import ENCODER, REPORTS, check_root, existing
-from stages.core.launch.settings import Settings
+from stages.core.launch.lock import machine_lock
+from stages.core.launch.paths import (
+    AUGMENTED,
+    CORPUS,
+    ENCODER,
+    LABELLED,
+    MODELS,
+    REPORTS,
+    check_root,
+    existing,
+)
 from stages.core.measuring.conditions import commit
 from stages.core.reporting.results import accuracies
 from stages.core.reporting.tables import markdown
-from stages.core.text.corpus import label_names, load_corpus
+from stages.core.text.corpus import label_names, load_corpus, load_texts
 from stages.machine import describe, summary
 from stages.tools.params import composed
 
@@ -39,6 +50,14 @@ SAMPLE = 64  # texts that pass through a model
 STEPS = 5  # of training
 NEW = ["data=local", "data.source.path=texts.csv", "data.text=text", "data.label=label"]
 ROOT, MODULE = Path(__file__).parents[2], "stages.tools.growth"
+# What wait4 says of a process's memory is at least that of the process which started it.
+RUNNER = """
+import atexit, runpy, sys
+from stages.core.measuring.worker import peak_mb
+atexit.register(lambda: print(peak_mb()))
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
 
 
 def run(overrides: list[str]) -> Path:
@@ -46,29 +65,31 @@ def run(overrides: list[str]) -> Path:
     settings, corpus = composed(overrides), load_corpus()
     words = [text.split() for text in corpus["train"]["text"][:]]
     count = sum(len(split) for split in corpus.values())
-    costs = per_text(settings, corpus["test"]["text"][:SAMPLE])
     rows: list[dict[str, Any]] = []
-    progress = tqdm(FACTORS, desc="growth", unit="corpus", disable=None)
-    for texts in (factor * count for factor in progress):
-        with tempfile.TemporaryDirectory(prefix="growth-") as directory:
-            project = begin_project(Path(directory))
+    with machine_lock(alone=True), tempfile.TemporaryDirectory(prefix="growth-") as scratch:
+        real = begin_project(Path(scratch) / "real", ENCODER, CORPUS, LABELLED, MODELS)
+        costs = json.loads(measure(real, overrides, MODULE, "passes")[2][-1])
+        _, step = json.loads(measure(real, overrides, MODULE, "distill")[2][-1])
+        costs["distill, a pass"] = step / settings.distill.batch_size
+        progress = tqdm(FACTORS, desc="growth", unit="corpus", disable=None)
+        for texts in (factor * count for factor in progress):
+            project = begin_project(Path(scratch) / str(texts), ENCODER)
             made_up(words, label_names(corpus), texts).to_csv(project / "texts.csv", index=False)
             measured = partial(measure, project, [*overrides, *NEW])
             measured("stages.fetch", "run.item=corpus")
             found = {
                 "prepare": measured("stages.prepare"),
                 "augment": measured("stages.augment"),
-                "finetune, until its first step": measured(MODULE, "start-up"),
+                "finetune, until its first step": measured(MODULE, "finetune"),
                 "report, scores and intervals": measured(MODULE, "scores"),
             }
-        for phase, (seconds, gb, printed) in found.items():
-            rows.append({"phase": phase, "texts": texts, "seconds": seconds, "gb": gb})
-            if phase.startswith("finetune"):
-                begun, step = json.loads(printed[-1])
-                rows[-1]["seconds"] = begun
-                costs["finetune, a pass"] = step / settings.finetune.batch_size
-        for phase, seconds in costs.items():
-            rows.append({"phase": phase, "texts": texts, "seconds": seconds * texts})
+            for phase, (seconds, gb, printed) in found.items():
+                rows.append({"phase": phase, "texts": texts, "seconds": seconds, "gb": gb})
+                if phase.startswith("finetune"):
+                    rows[-1]["seconds"], step = json.loads(printed[-1])
+                    costs["finetune, a pass"] = step / settings.finetune.batch_size
+            for phase, number in passing(project).items():
+                rows.append({"phase": phase, "texts": texts, "seconds": costs[phase] * number})
     table = pd.DataFrame(rows).assign(extrapolated=lambda rows: rows["gb"].isna())
     target = REPORTS / "growth"
     with atomic_directory(target) as part:
@@ -78,14 +99,30 @@ def run(overrides: list[str]) -> Path:
     return target
 
 
-def begin_project(directory: Path) -> Path:
-    """Make a directory a project with this one's settings and encoder."""
-    directory.mkdir(exist_ok=True)
+def begin_project(directory: Path, *linked: Path) -> Path:
+    """Make a directory a project with this one's settings and some of its outputs."""
+    directory.mkdir()
     (directory / "dvc.yaml").touch()
     (directory / "conf").symlink_to(Path("conf").absolute())
-    (directory / ENCODER.parent).mkdir(parents=True)
-    (directory / ENCODER).symlink_to(existing(ENCODER).absolute())
+    for each in linked:
+        (directory / each.parent).mkdir(parents=True, exist_ok=True)
+        (directory / each).symlink_to(existing(each).absolute())
     return directory
+
+
+def passing(project: Path) -> dict[str, int]:
+    """Return how many texts of a project pass through a model in each phase."""
+    from datasets import load_from_disk
+
+    splits = json.loads((project / REPORTS / "data.json").read_text())
+    train, *held_out = (splits[split]["rows"] for split in ("train", "validation", "test"))
+    labelled = train + load_from_disk(str(project / AUGMENTED)).num_rows
+    return {
+        "finetune, a pass": train,
+        "label": labelled,
+        "distill, a pass": labelled,
+        "evaluate, all variants": sum(held_out),
+    }
 
 
 def made_up(words: list[list[str]], labels: list[str], count: int) -> pd.DataFrame:
@@ -103,42 +140,47 @@ def measure(
 ) -> tuple[float, float, list[str]]:
     """Return the seconds and the GB that a module takes at most, and the lines it prints."""
     started = time.time()
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments, *overrides],
+    done = subprocess.run(
+        [sys.executable, "-c", RUNNER, module, *arguments, *overrides],
         cwd=project,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "GROWTH_STARTED": str(started)},
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT), "GROWTH_STARTED": str(started)}
+        | {"BERT_LATENCY_LOCKS": str(project)},  # this process has the machine's own lock
         stdout=subprocess.PIPE,
         text=True,
+        check=False,
     )
-    assert process.stdout  # noqa: S101 it is a pipe
-    printed = process.stdout.read().splitlines()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    seconds = time.time() - started
+    if done.returncode:
         raise InputError(f"python -m {module} failed on made-up texts; its error is above")
-    return time.time() - started, usage.ru_maxrss * 1024 / 1e9, printed
+    *printed, mb = done.stdout.splitlines()
+    return seconds, float(mb) / 1e3, printed
 
 
-def per_text(settings: Settings, texts: list[str]) -> dict[str, float]:
-    """Return the seconds of a text in each phase that passes it through a model."""
+def passes(overrides: list[str]) -> None:
+    """Print the seconds of a text where it only passes through a model, by phase."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     from stages.core.training.device import begin, bf16_wanted
     from stages.core.training.logits import logits_of
 
+    settings = composed(overrides)
     device = begin(settings.device, processes=1)
-    directory = existing(Variant("teacher", "pytorch").directory)
+    directory = Variant("teacher", "pytorch").directory
     teacher = AutoModelForSequenceClassification.from_pretrained(directory).eval().to(device)
-    tokenizer, bf16 = AutoTokenizer.from_pretrained(directory), bf16_wanted("auto", device)
+    bf16 = bf16_wanted(settings.label.bf16, device)
+    tokenizer = AutoTokenizer.from_pretrained(directory)
     label = partial(logits_of, teacher, tokenizer, bf16=bf16, name="teacher's logits")
+    labelled = load_texts(LABELLED)["text"][:]
+    texts = labelled[:: max(1, len(labelled) // SAMPLE)]
     label(texts)
-    costs = {"label": milliseconds(lambda: label(texts))}
-    held_out = settings.data.validation_share + settings.data.test_share
-    costs["evaluate, all variants"] = held_out * sum(
-        answer(variant.directory, settings.benchmark.threads, texts)
+    costs = {"label": milliseconds(lambda: label(texts)) / len(texts)}
+    texts = load_corpus()["test"]["text"][:SAMPLE]
+    costs["evaluate, all variants"] = sum(
+        answer(variant.directory, settings.benchmark.threads, texts) / len(texts)
         for variant in variants(settings.forms)
     )
-    return {phase: ms / 1e3 / len(texts) for phase, ms in costs.items()}
+    print(json.dumps({phase: ms / 1e3 for phase, ms in costs.items()}))
 
 
 def answer(directory: Path, threads: int, texts: list[str]) -> float:
@@ -149,42 +191,22 @@ def answer(directory: Path, threads: int, texts: list[str]) -> float:
     return milliseconds(lambda: [classifier.logits(each) for each in inputs])
 
 
-def start_up(overrides: list[str]) -> None:
-    """Begin to fine-tune; print how long that took, and a step of it, in seconds."""
-    from transformers import AutoTokenizer
+def first_steps(stage: str, overrides: list[str]) -> None:
+    """Begin a training; print how long that took, and a step of it, in seconds."""
+    from transformers import TrainerCallback, trainer
 
-    from stages.core.task.losses import ConsistencyTrainer
-    from stages.core.training.device import begin
-    from stages.core.training.trainer import tokenize, train
-    from stages.finetune import with_head
-
-    settings, corpus = composed(overrides), load_corpus()
     times: list[float] = []
 
-    class Begun(ConsistencyTrainer):
-        def training_step(self, *arguments: Any, **options: Any) -> Any:
+    class Clock(TrainerCallback):
+        def on_step_begin(self, *_: object, **__: object) -> None:
             times.append(time.time())
             if len(times) > STEPS:
                 step = (times[-1] - times[0]) / STEPS
                 print(json.dumps([times[0] - float(os.environ["GROWTH_STARTED"]), step]))
                 raise SystemExit
-            return super().training_step(*arguments, **options)
 
-    tokenizer = AutoTokenizer.from_pretrained(
-        ENCODER, model_max_length=settings.model.max_length, truncation_side="right"
-    )
-    train(
-        with_head(label_names(corpus)),
-        tokenizer,
-        tokenize(corpus, tokenizer),
-        settings.finetune,
-        section="finetune",
-        seed=settings.seed,
-        device=begin(settings.device, processes=1),
-        trainer_class=Begun,
-        consistency_weight=settings.finetune.consistency_weight,
-        class_weights=None,
-    )
+    trainer.DEFAULT_CALLBACKS.append(Clock)
+    import_module(f"stages.{stage}").run(composed(overrides))
 
 
 def scores(overrides: list[str]) -> None:
@@ -261,7 +283,12 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
-PHASES = {"start-up": start_up, "scores": scores}
+PHASES: dict[str, Callable[[list[str]], None]] = {
+    "passes": passes,
+    "finetune": partial(first_steps, "finetune"),
+    "distill": partial(first_steps, "distill"),
+    "scores": scores,
+}
 
 if __name__ == "__main__":
     check_root()

@@ -48,16 +48,20 @@ Grid = dict[str, list[str]]  # the values of each setting
 
 def run(grid: Grid, overrides: list[str]) -> Path:
     """Run an experiment for each point of the grid, and compare them."""
-    code, points = commit(), {}
+    code = commit()
+    points: dict[str, list[str]] = {}
     for values in itertools.product(*grid.values()):
-        point = dict(zip(grid, values, strict=True))
-        settings = [f"{setting}={value}" for setting, value in point.items()]
+        settings = [f"{setting}={value}" for setting, value in zip(grid, values, strict=True)]
         name = safe("-".join(settings))
+        if name in points:
+            raise InputError(f"two values make the experiment {name}; change or remove one")
+        points[name] = settings
+    for name, settings in points.items():
         experiment(name, [*overrides, *settings])
-        points[name] = point
     swept = [f"{setting}={','.join(values)}" for setting, values in grid.items()]
     command = shlex.join([*swept, *(["--", *overrides] if overrides else [])])
-    return compare(pd.DataFrame.from_dict(points, "index"), safe("-".join(grid)), command, code)
+    table = pd.DataFrame(itertools.product(*grid.values()), index=[*points], columns=[*grid])
+    return compare(table, safe("-".join(grid)), command, code)
 
 
 def existing(names: list[str]) -> Path:
@@ -149,10 +153,12 @@ def absolute_sources(overrides: list[str]) -> list[str]:
             settings = compose("config", overrides)
     except HydraException as error:
         raise InputError(f"{shlex.join(overrides)}: {error}; correct the setting") from error
-    paths = {group: settings[group].source.get("path", "") for group in ("model", "data")}
+    paths = {f"{each}.source.path": settings[each].source.get("path") for each in ("model", "data")}
+    if settings.student.init == "checkpoint":
+        paths["student.checkpoint"] = settings.student.checkpoint
     return [
-        f"{group}.source.path={json.dumps(str(Path(path).absolute()), ensure_ascii=False)}"
-        for group, path in paths.items()
+        f"{setting}={json.dumps(str(Path(path).absolute()), ensure_ascii=False)}"
+        for setting, path in paths.items()
         if path
     ]
 

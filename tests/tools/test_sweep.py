@@ -128,6 +128,18 @@ def test_local_sources_get_absolute_paths(empty: Callable, path: str) -> None:
     assert composed("data=local", *found).data.source.path == str(Path.cwd() / path)
 
 
+def test_a_local_checkpoint_gets_an_absolute_path(empty: Callable) -> None:
+    settings = ["student.init=checkpoint", "student.checkpoint=mine"]
+    found = sweep.absolute_sources(settings)
+    assert composed(*settings, *found).student.checkpoint == str(Path.cwd() / "mine")
+
+
+def test_values_of_the_same_name_are_refused_before_the_first_run(empty: Callable) -> None:
+    grid = {"data.source.path": ["a/b.csv", "a-b.csv"]}
+    with pytest.raises(InputError, match=r"the experiment data\.source\.path-a-b\.csv;"):
+        sweep.run(grid, [])
+
+
 def test_other_sources_stay_as_they_are(empty: Callable) -> None:
     assert sweep.absolute_sources([]) == []
 

@@ -1,4 +1,4 @@
-"""Variants, and the engines that serve them: one module an engine.
+"""Variants, and the engines that serve them: one module per engine.
 
 An engine is a module in this folder, imported by its name, with these names:
 

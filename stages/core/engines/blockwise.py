@@ -1,7 +1,7 @@
 """Products of 8 bits in blocks, for activations with outliers.
 
 ONNX Runtime's dynamic quantization gives all activations of a product one scale, so that an outlier
-in one token costs every other its precision. Its MatMulNBits has a scale a token and block of
+in one token costs every other its precision. Its MatMulNBits has one scale per token and block of
 features, and takes up to twice as long.
 """
 

@@ -171,7 +171,8 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
         graph = onnx.load(model).graph
     excluded = nodes_to_exclude(graph, options)
     expected = products_to_quantize(graph, options.op_types, excluded)
-    kinds = blockwise.kinds_of_products(graph, {*excluded})
+    products = options.op_types is None or "MatMul" in options.op_types
+    kinds = blockwise.kinds_of_products(graph, {*excluded}) if products else {}
 
     def write(chosen: Sequence[str]) -> None:
         names = {name for kind in chosen for name in kinds[kind]}
@@ -198,8 +199,11 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
     summary = f"{expected} integer products and attentions, {size:.0%} of the size"
     if found is None:
         return summary
-    blocks = f", {len(chosen)} of {len(kinds)} kinds in blocks ({', '.join(chosen)})"
-    return f"{summary}, an error of {found:.2%}{blocks if chosen else ''}"
+    summary += f", an error of {found:.2%}"
+    if chosen:
+        summary += f", {len(chosen)} of {len(kinds)} kinds in blocks ({', '.join(chosen)})"
+    missed = options.tolerance and found > options.tolerance
+    return f"{summary}; that is above tolerance = {options.tolerance:g}" if missed else summary
 
 
 def _quantize_dynamic(

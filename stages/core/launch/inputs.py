@@ -67,7 +67,7 @@ class PackageSource(Package):
 
 
 class PartsSource(Section):
-    """A directory inside an archive that was cut into parts, in order, one a package."""
+    """A directory inside an archive that was cut into parts, in order, one per package."""
 
     kind: Literal["parts"]
     watch: str

@@ -1,4 +1,4 @@
-"""One lock a machine: stages share it, a measurement holds it alone."""
+"""One lock per machine: stages share it, a measurement holds it alone."""
 
 import fcntl
 import os

@@ -18,7 +18,7 @@ BENCHMARK = Path("data/benchmark")
 RELEASE = Path("data/release")
 REPORTS = Path("reports")
 MACHINE = REPORTS / "machine.json"
-METRICS = REPORTS / "evaluation"  # one file a variant
+METRICS = REPORTS / "evaluation"  # one file per variant
 
 
 def check_root() -> None:

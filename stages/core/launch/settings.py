@@ -70,6 +70,12 @@ class DistillConfig(TrainingConfig):
     temperature: Positive
     label_weight: Annotated[float, Field(ge=0, le=1)]
 
+    @model_validator(mode="after")
+    def _weights_something(self) -> Self:
+        if self.class_weights and not self.label_weight:
+            raise ValueError("class_weights weigh the true labels; raise label_weight above 0")
+        return self
+
 
 class AugmentConfig(Section):
     """How many texts are made for the teacher to label."""

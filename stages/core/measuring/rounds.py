@@ -1,4 +1,4 @@
-"""Rounds: in each, every variant takes one turn a workload, in random order."""
+"""Rounds: in each, every variant takes one turn per workload, in random order."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import mlperf_loadgen as lg
 
 Scenario = Literal["SingleStream", "Server", "Offline"]
-LOG = "mlperf_log_detail.txt"  # one JSON object a line, after a prefix
+LOG = "mlperf_log_detail.txt"  # one JSON object per line, after a prefix
 RATES = {  # where the log has the requests a second
     "SingleStream": "result_qps_with_loadgen_overhead",
     "Server": "result_scheduled_samples_per_sec",

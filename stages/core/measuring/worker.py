@@ -1,4 +1,4 @@
-"""The process that serves one variant to the benchmark, and the benchmark's end of its pipes.
+"""The process that serves one variant to a measurement, and the measurement's end of its pipes.
 
 `python -m stages.core.measuring.worker <directory> <threads>` reads one request a line from
 standard input and answers each with one line on standard output, both JSON, until the input ends.
@@ -84,8 +84,8 @@ class Worker:
             self.process.kill()
             raise InputError(
                 f"the process that serves {self.name} gave no answer in {ANSWER_SECONDS:g} s and "
-                "was ended; run again, if it is this slow with shorter benchmark.sweep.lengths or "
-                "less load.seconds"
+                "was ended; run again, if it is this slow with shorter benchmark.sweep.lengths, "
+                "less load.seconds or fewer profile.texts"
             )
         line = self.process.stdout.readline()
         if not line:

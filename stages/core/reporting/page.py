@@ -142,7 +142,7 @@ def headline(table: pd.DataFrame) -> str:
 def served(table: pd.DataFrame, constraints: ReportConfig) -> str:
     """Return one sentence on the load that the headline's variant and the baseline stand."""
     rates = {
-        Variant.named(name).title: table.loc[name, "rps"]
+        Variant.named(name).title: table.loc[name, "single_rps"]
         for name in (results.headliner(table), results.BASELINE)
     }
     (title, rate), (baseline, before) = rates.items()
@@ -157,10 +157,13 @@ def over_http(load: pd.DataFrame, sla_ms: float) -> str:
     """Return one sentence on the load that the fastest variant stands behind HTTP."""
     tried = load[load["http"]]
     met, missed = results.met_and_missed(tried, sla_ms)
-    title = Variant.named(tried["variant"].iloc[0]).title
+    name = tried["variant"].iloc[0]
     limit = f"{met:.0f} a second" if met else "no rate that was tried"
     beyond = "" if pd.isna(missed) else f" (not {missed:.0f})"
-    return f"Over HTTP (`make serve`), {title} answers {limit} within the SLA{beyond}"
+    return (
+        f"Over HTTP (`python stages/serve.py --variant={name}`), {Variant.named(name).title} "
+        f"answers {limit} within the SLA{beyond}"
+    )
 
 
 def hero(table: pd.DataFrame) -> dict[str, Any]:

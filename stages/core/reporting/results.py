@@ -60,7 +60,7 @@ def load_predictions(names: list[str], split: str) -> dict[str, pd.DataFrame]:
 def accuracies(
     test: dict[str, pd.DataFrame], validation: dict[str, pd.DataFrame], measure: str
 ) -> pd.DataFrame:
-    """Return one row a variant: scores on the test split, and validation_… on the validation split.
+    """Return one row per variant: scores on the test split, and validation_… on that split.
 
     The latter are judged by `measure`, see `metrics.quality`. Shares are from 0 to 1. The ends of
     an interval are in the columns …_low and …_high.
@@ -79,7 +79,7 @@ def accuracies(
 
 
 def latencies(samples: pd.DataFrame, noise: float) -> pd.DataFrame:
-    """Return one row a variant: latencies of single requests in ms, peak memory in MB.
+    """Return one row per variant: latencies of single requests in ms, peak memory in MB.
 
     Columns `post_…` are of the post's sentence, `test_…` of test sentences; `…_model_…` from token
     ids to logits, `…_label_…` from text to label. A `…_speedup` is over the teacher in PyTorch. The
@@ -107,7 +107,7 @@ def control(samples: pd.DataFrame, twin: str) -> dict[str, Estimate]:
 
 
 def artefacts(served: list[Variant]) -> pd.DataFrame:
-    """Return one row a variant: its description and its size."""
+    """Return one row per variant: its description and its size."""
     rows = {
         variant.name: {
             "label": label(variant),
@@ -140,11 +140,11 @@ def sweep(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def capacities(load: pd.DataFrame, sla_ms: float) -> pd.DataFrame:
-    """Return one row a variant: the requests a second that it answers within the SLA.
+    """Return one row per variant: the requests a second that it answers within the SLA.
 
     `single_rps` is the highest rate tried that met it (0: none), `single_missed_rps` the lowest one
-    above that missed it, `batched_…` the same with requests answered together, `rps` the better of
-    both, `offline_rps` what it answers when nobody waits. Columns of load.csv.
+    above that missed it, `batched_…` the same with requests answered together, `offline_rps`
+    what it answers when nobody waits. Columns of load.csv.
     """
     rows: dict[str, dict[str, float]] = {}
     direct = load[~load["http"]]
@@ -153,7 +153,6 @@ def capacities(load: pd.DataFrame, sla_ms: float) -> pd.DataFrame:
         for kind, batched in ("single", False), ("batched", True):
             tried = trials[(trials["batch"] > 1) == batched]
             row[f"{kind}_rps"], row[f"{kind}_missed_rps"] = met_and_missed(tried, sla_ms)
-        row["rps"] = max(row["single_rps"], row["batched_rps"])
         row["offline_rps"] = trials.loc[trials["scenario"] == "Offline", "rate"].item()
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant")
 

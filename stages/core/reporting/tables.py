@@ -146,7 +146,7 @@ CARD = (
 
 
 def _recalls(names: list[str]) -> list[Column]:
-    """Return a column a class or, for many, the lowest of them."""
+    """Return one column per class or, for many, the lowest of them."""
     if len(names) <= MOST_CLASSES:
         return [Column(f"Recall, {literal(name)}", f"recall_{name}", "{:.1%}") for name in names]
     each = [f"recall_{name}" for name in names]

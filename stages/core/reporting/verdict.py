@@ -68,12 +68,16 @@ def faults(table: pd.DataFrame, constraints: ReportConfig) -> pd.Series:
     percentile, wanted = constraints.sla_percentile, constraints.requests_per_second or 0
     quality = constraints.quality.replace("_", " ")
     latency = table[SLA_LATENCY.format(percentile)]
-    kept, rate = table["validation_retained"], table["rps"]
+    kept, rate = table["validation_retained"], table["single_rps"]
     late = (latency - sla).map(f"p{percentile} exceeds the SLA by {{:.2f}} ms".format)
     rounded_down = np.floor((kept + 1e-9) * 1e4) / 1e4  # not "keeps 98.00%, not 98.0%"
     poor = rounded_down.map(f"keeps {{:.2%}} of the {quality}, not {needed:.1%}".format)
     slow = rate.map(f"answers {{:.0f}} requests a second, not {wanted:g}".format)
-    missed = [late.where(latency > sla), poor.where(kept < needed), slow.where(rate < wanted)]
+    missed = [
+        late.where(latency > sla),
+        poor.where(kept < needed - 1e-9),
+        slow.where(rate < wanted),
+    ]
     return pd.concat(missed, axis=1).apply(lambda row: "; ".join(row.dropna()), axis=1)
 
 
@@ -98,6 +102,7 @@ def doubts(table: pd.DataFrame, name: str) -> list[str]:
         if ours < theirs / 2:
             found.append(
                 f"{title} finds {ours:.0%} of the validation texts of {each!r}, the teacher "
-                f"{theirs:.0%}; try report.quality=macro_f1 or distill.class_weights=balanced"
+                f"{theirs:.0%}; try report.quality=macro_f1, or for the student "
+                "distill.class_weights=balanced with distill.label_weight=0.5"
             )
     return found

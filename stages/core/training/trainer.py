@@ -69,7 +69,7 @@ def train(
     A run that is interrupted before `save_run` resumes after its last complete epoch and ends with
     the same weights.
 
-    The corpus is tokenized; `config` holds the settings of `section`. Returned is one row an epoch:
+    The corpus is tokenized; `config` holds the settings of `section`. Returned is a row per epoch:
     epoch, train_loss, validation_loss, validation_accuracy.
 
     Raises:
@@ -192,7 +192,7 @@ class TimeEstimate(TrainerCallback):
 
 
 def learning_curve(history: list[dict[str, float]]) -> pd.DataFrame:
-    """Return a Trainer's log as one row an epoch."""
+    """Return a Trainer's log as one row per epoch."""
     names = {
         "loss": "train_loss",
         "eval_loss": "validation_loss",

@@ -147,8 +147,8 @@ def test_the_load_is_that_of_the_headlines_variant_and_the_baseline(table: pd.Da
     cells = {line.split("|")[1].strip(): line.split("|")[2:5] for line in rows if "|" in line}
     assert [each.strip() for each in cells["student int8"]] == ["167 (not 250)", "167", "333"]
     assert [each.strip() for each in cells["teacher pytorch"]] == ["none", "none", "17"]
-    expected = "student int8 per tensor answers 80 a second within the SLA (not 120)"
-    assert f"Over HTTP (`make serve`), {expected}, one by one" in page(found)
+    expected = "student int8 per tensor answers 80 a second within the SLA (not 120), one by one"
+    assert f"stages/serve.py --variant=student_int8_per_tensor`), {expected}" in page(found)
 
 
 def test_without_a_recommendation_the_headline_is_about_the_fastest_student(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stages.core.launch.settings import ReportConfig
 from stages.core.reporting.latency import Estimate
 from stages.core.reporting.results import SPEED, recommended
-from stages.core.reporting.verdict import doubts, recommend
+from stages.core.reporting.verdict import doubts, faults, recommend
 
 LATENCY, QUALITY, KEPT = "test_label_p99_ms", "validation_quality", "validation_retained"
 TABLE = pd.DataFrame(
@@ -20,7 +20,7 @@ TABLE = pd.DataFrame(
         KEPT: [1.0, 1.0, 0.995, 0.967],
         f"{KEPT}_low": [1.0, 1.0, 0.985, 0.95],
         f"{KEPT}_high": [1.0, 1.0, 1.005, 0.98],
-        "rps": [0.0, 10.0, 40.0, 90.0],
+        "single_rps": [0.0, 10.0, 40.0, 90.0],
     },
     index=["teacher_pytorch", "teacher_onnx", "teacher_int8_per_tensor", "student_int8"],
 )
@@ -34,7 +34,7 @@ tables = (
             index=[f"student_{number}" for number in range(len(found))],
         ).assign(**{KEPT: lambda table: table[QUALITY], f"{KEPT}_low": 0, f"{KEPT}_high": 1})
     )
-    .map(lambda table: table.assign(rps=0.0))
+    .map(lambda table: table.assign(single_rps=0.0))
 )
 constraints = st.builds(
     ReportConfig,
@@ -82,6 +82,20 @@ def test_a_variant_that_stands_less_load_than_wanted_does_not_qualify() -> None:
     assert reasons["teacher_onnx"] == (
         "p99 exceeds the SLA by 35.00 ms; answers 10 requests a second, not 50"
     )
+
+
+def test_a_variant_at_the_bound_itself_qualifies() -> None:
+    kept = (735 / 1007) / (750 / 1007)  # 98 %, but for the rounding of floats
+    assert kept < 1 - 0.02
+    table = TABLE.assign(**{KEPT: [1.0, 1.0, kept, kept]})
+    settings = ReportConfig(
+        sla_ms=50,
+        sla_percentile=99,
+        quality="accuracy",
+        quality_loss=0.02,
+        requests_per_second=None,
+    )
+    assert faults(table, settings)["student_int8"] == ""
 
 
 def qualifying(table: pd.DataFrame, settings: ReportConfig) -> pd.DataFrame:
