@@ -13,7 +13,11 @@ from tests.clone import ENVIRONMENT
 from tests.conftest import composed
 from tests.core.reporting.made_up import NAMES, results
 
-CONFIG = "seed: 1\nmodel: {source: {}}\ndata: {source: {path: notes.txt}}\n"
+CONFIG = """seed: 1
+model: {source: {}}
+student: {init: teacher}
+data: {source: {path: notes.txt}}
+"""
 STAGE = """stages:
   report:  # the user's own texts are a table of results
     cmd: >-

@@ -63,7 +63,11 @@ def test_products_are_of_a_kind_over_all_layers(product: onnx.ModelProto) -> Non
     }
 
 
-@given(st.dictionaries(st.text(), st.floats(-0.1, 1), max_size=6), st.floats(0.01, 5))
+# Gains below the rounding of their sum would be found or not, as they are added.
+GAINS = st.floats(-0.1, 1).map(lambda gain: round(gain, 6))
+
+
+@given(st.dictionaries(st.text(), GAINS, max_size=6), st.floats(0.01, 5))
 def test_kinds_are_chosen_until_the_error_is_small_enough(
     gains: dict[str, float], tolerance: float
 ) -> None:
@@ -74,7 +78,7 @@ def test_kinds_are_chosen_until_the_error_is_small_enough(
     assert found == error(chosen)
     assert all(gains[kind] > 0 for kind in chosen)
     if found > tolerance:
-        assert {*chosen} == {kind for kind, gain in gains.items() if 6 - gain < 6}
+        assert {*chosen} == {kind for kind, gain in gains.items() if gain > 0}
     elif chosen:
         assert error(chosen[:-1]) > tolerance
         assert min(gains[kind] for kind in chosen) >= max(
