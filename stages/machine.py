@@ -30,7 +30,7 @@ def run(config: Settings) -> str:
     used = [*(name for each in engines for name in load_engine(each).PACKAGES), *PACKAGES]
     machine = describe(used)
     write_json(MACHINE, machine)
-    return f"{MACHINE}: {', '.join([summary(machine), *machine.get('gpus', [])])}"
+    return f"{MACHINE}: {summary(machine)}"
 
 
 def describe(packages: list[str]) -> dict[str, Any]:
@@ -55,7 +55,8 @@ def describe(packages: list[str]) -> dict[str, Any]:
 
 def summary(machine: dict[str, Any]) -> str:
     """Return a machine in a line."""
-    return f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']} GiB"
+    cpu = f"{machine['cores']} cores of {machine['cpu']}"
+    return ", ".join([cpu, f"{machine['memory_gib']} GiB", *machine.get("gpus", [])])
 
 
 def gpus() -> list[str]:

@@ -1,5 +1,6 @@
 """A sweep in a real Slurm: a controller and one node, started here for the test alone."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -41,8 +42,8 @@ PartitionName=all Nodes=ALL Default=YES
 
 
 @pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Start Slurm's daemons, all of their files in one directory, which sbatch knows."""
+def slurm(tmp_path: Path) -> Iterator[Path]:
+    """Start Slurm's daemons, all of their files in one directory; return their configuration."""
     for each in ("munged", "slurmctld", "slurmd"):
         assert shutil.which(each), f"no {each}; on Debian: apt-get install slurm-wlm munge"
     directory = tmp_path / "slurm"
@@ -54,22 +55,22 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     file = directory / "slurm.conf"
     host = socket.gethostname().partition(".")[0]
     file.write_text(CONFIGURATION.format(host=host, ports=ports, directory=directory, cpus=cores()))
-    monkeypatch.setenv("SLURM_CONF", str(file))
     key = directory / "munge.key"
     key.write_bytes(bytes(range(128)))
     key.chmod(0o600)
     files = [f"--{each}-file={directory / each}" for each in ("pid", "log", "seed")]
     files += [f"--key-file={key}", f"--socket={directory}/munge.socket"]
     daemons = [["munged", "--foreground", "--force", *files], ["slurmctld", "-D"], ["slurmd", "-D"]]
+    environment = os.environ | {"SLURM_CONF": str(file)}
     with ExitStack() as stack:
         for daemon in daemons:
             log = stack.enter_context((directory / f"{daemon[0]}.log").open("w"))
-            process = subprocess.Popen(daemon, stdout=log, stderr=log)
+            process = subprocess.Popen(daemon, env=environment, stdout=log, stderr=log)
             stack.callback(process.wait)
             stack.callback(process.terminate)
             time.sleep(1)
             assert process.poll() is None, Path(log.name).read_text()
-        yield
+        yield file
 
 
 @pytest.fixture
@@ -89,12 +90,13 @@ def project(tmp_path: Path, tiny: list[str]) -> Clone:
 
 
 def test_an_array_of_three_ends_with_three_experiments(
-    slurm: None, project: Clone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    slurm: Path, project: Clone, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("BERT_LATENCY_VENV", str(Path(sys.executable).parents[1]))
+    variables = (f"SLURM_CONF={slurm}", f"BERT_LATENCY_VENV={Path(sys.executable).parents[1]}")
     (tmp_path / "settings.txt").write_text("\n".join(SETTINGS))
     output = f"--output={tmp_path}/job-%a.txt"
-    project.run("cluster/sweep.sh", "../settings.txt", "sbatch", "--wait", output)
+    sweep = ("cluster/sweep.sh", "../settings.txt", "sbatch", "--wait", output)
+    project.run("env", *variables, *sweep)
     ran = [stages((tmp_path / f"job-{each}.txt").read_text()) for each in (1, 2, 3)]
     assert "benchmark" in ran[0]
     assert [each for each in (0, 1, 2) if "distill" in ran[each]] == [2]

@@ -88,6 +88,13 @@ def test_the_page_names_every_variant_the_teacher_and_the_texts(table: pd.DataFr
     assert r"The teacher is MiniLM, fine-tuned on some \*texts\*." in text
     assert "Warning" not in text
     assert "Code and settings: unknown commit" in text
+    assert "8 GiB, Linux\n" in text
+
+
+def test_the_page_names_gpus(table: pd.DataFrame) -> None:
+    found = findings(table)
+    text = page(replace(found, machine=found.machine | {"gpus": ["A GPU", "B GPU"]}))
+    assert "Linux, A GPU (unused by what is measured), B GPU (unused by what is measured)\n" in text
 
 
 def test_the_variants_are_ranked_by_speed_in_the_verdict(table: pd.DataFrame) -> None:
