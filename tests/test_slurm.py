@@ -17,8 +17,11 @@ from stages.core.launch.cores import cores
 from tests.clone import Clone, stages
 
 # They are made of what the first run of the defaults has pushed; the last one trains a student.
-SETTINGS = ["benchmark.calls=3", "'forms=[pytorch,onnx]'", "distill.label_weight=0.5"]
-NAMES = ["benchmark.calls-3", "forms-pytorch-onnx", "distill.label_weight-0.5"]
+SETTINGS = {
+    "benchmark.calls=3": "benchmark.calls-3",
+    "profile.texts=6 'benchmark.sweep.lengths=[8]'": "profile.texts-6-benchmark.sweep.lengths-8",
+    "distill.label_weight=0.5": "distill.label_weight-0.5",
+}
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 CONFIGURATION = """
@@ -105,5 +108,5 @@ def test_an_array_of_three_ends_with_three_experiments(
     project.run("dvc", "exp", "pull", "--no-cache", "origin")
     project.run("bash", "-c", "dvc exp show --csv > ../shown.csv")
     shown = pd.read_csv(tmp_path / "shown.csv")
-    assert set(NAMES) <= set(shown["Experiment"])
+    assert {*SETTINGS.values()} <= {*shown["Experiment"]}
     project.run("python", "-m", "stages.tools.sweep", "--existing")
