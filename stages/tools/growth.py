@@ -48,7 +48,11 @@ FACTORS = (1, 10, 100)
 PLANNED = 100_000_000  # texts, to which time and memory are extrapolated
 SAMPLE = 64  # texts that pass through a model
 STEPS = 5  # of training
-NEW = ["data=local", "data.source.path=texts.csv", "data.text=text", "data.label=label"]
+NEW = [
+    *("data=local", "data.source.path=texts.csv", "data.text=text", "data.label=label"),
+    # As README advises for many texts.
+    *("augment.spans=0", "augment.joined=0", "augment.replaced=0"),
+]
 ROOT, MODULE = Path(__file__).parents[2], "stages.tools.growth"
 # What wait4 says of a process's memory is at least that of the process which started it.
 RUNNER = """
@@ -260,8 +264,9 @@ def page(table: pd.DataFrame) -> str:
     return f"""# Growth
 
 Time, and the most memory of the process, at {factors} times the corpus: made-up texts
-of its words and lengths. Phases without a memory are extrapolated from {SAMPLE} texts, or from
-{STEPS} steps of training; the last column from the two before it. {summary(describe([]))};
+of its words and lengths, of whose clauses alone more are made. Phases without a memory are
+extrapolated from {SAMPLE} texts, or from {STEPS} steps of training; the last column from the two
+before it. {summary(describe([]))};
 commit {commit()}; the command: `make growth`.
 
 {markdown(rows.rename_axis("Phase").reset_index())}
