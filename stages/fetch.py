@@ -203,7 +203,8 @@ def without_credentials(message: str) -> str:
 def copy_corpus(source: Path, target: Path, name: str) -> list[Path]:
     """Copy a table, or those under a directory with their relative paths; return what is left out.
 
-    InputError says that there is no table.
+    Raises:
+        InputError: there is no table.
     """
     if source.is_file():
         root, tables, others = source.parent, [Path(source.name)], []

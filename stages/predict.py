@@ -59,7 +59,7 @@ def measured_threads() -> int:
 
 
 def answering(directory: Path, threads: int) -> Callable[[str], tuple[str, float]]:
-    """Return what answers a text with a label and its probability."""
+    """Return a function from a text to its label and probability."""
     classifier, tokenizer = load_classifier(directory, threads), load_tokenizer(directory)
 
     def answer(text: str) -> tuple[str, float]:

@@ -54,7 +54,8 @@ def run(config: Settings) -> str:
 def check_models(student: StudentConfig, max_length: int) -> None:
     """Build the models once, without training: so a setting that can't work is refused now.
 
-    InputError says that they can't read texts of `max_length`, or that the student can't be built.
+    Raises:
+        InputError: they can't read texts of `max_length`, or the student can't be built.
     """
     encoder = AutoConfig.from_pretrained(existing(ENCODER))
     teacher = AutoModelForSequenceClassification.from_config(encoder)

@@ -72,7 +72,7 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> Inputs:
 
 
 def sampler(tokenizer: Tokenizer, corpus: "DatasetDict") -> Sample:
-    """Return what gives inputs of texts, from all over a split of the corpus."""
+    """Return a function that encodes texts from all over a split of the corpus."""
 
     def sample(split: str, count: int) -> list[Inputs]:
         texts = corpus[split]["text"][:]

@@ -89,13 +89,13 @@ class Options:
 
 
 def load(directory: Path, threads: int) -> tuple[Logits, int]:
-    """Return what gives the logits, and how many threads it uses."""
+    """Return a function that computes logits, and how many threads it uses."""
     session = open_session(directory / "model.onnx", threads)
     return answers(session), session.get_session_options().intra_op_num_threads
 
 
 def answers(session: "InferenceSession") -> Logits:
-    """Return what gives the logits by a session."""
+    """Return a function that runs a session and returns its logits."""
     names = [node.name for node in session.get_inputs()]
 
     def logits(inputs: Inputs) -> np.ndarray:

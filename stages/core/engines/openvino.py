@@ -81,7 +81,7 @@ class Options:
 
 
 def load(directory: Path, threads: int) -> tuple[Logits, int]:
-    """Return what gives the logits, and how many threads it uses."""
+    """Return a function that computes logits, and how many threads it uses."""
     compiled = compile_model(directory / "model.xml", threads)
     names = [each.any_name for each in compiled.inputs]
     request = compiled.create_infer_request()

@@ -34,7 +34,7 @@ KIND_OF = {
 
 
 def load(directory: Path, threads: int) -> tuple[Logits, int]:
-    """Return what gives the logits, and how many threads it uses."""
+    """Return a function that computes logits, and how many threads it uses."""
     import torch
     from transformers import AutoModelForSequenceClassification
 
@@ -45,7 +45,7 @@ def load(directory: Path, threads: int) -> tuple[Logits, int]:
 
 
 def answers(model: "PreTrainedModel", forward: Callable[..., Any]) -> Logits:
-    """Return what gives the logits by `forward`, the model itself or what it was compiled into."""
+    """Return a function that computes logits by `forward`: the model, or the model compiled."""
     import torch
 
     names = inspect.signature(model.forward).parameters

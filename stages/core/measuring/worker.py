@@ -45,7 +45,11 @@ Ask = Callable[[Request], Answer]  # one turn of one variant; `turn` says what i
 
 
 class Worker:
-    """A process that serves one variant until the context ends; `loaded` is its first answer."""
+    """A process that serves one variant until the context ends; `loaded` is its first answer.
+
+    Raises:
+        InputError: it could not load the variant, or the engine ignores the number of threads.
+    """
 
     def __init__(self, name: str, directory: Path, threads: int, module: str = __name__) -> None:
         self.name = name

@@ -26,7 +26,8 @@ MEASURES = {  # of single requests: workload and quantity
 def load_samples(names: list[str]) -> pd.DataFrame:
     """Return all timed calls (columns of `rounds.measure`), with variants in the order of `names`.
 
-    InputError says that they are not of exactly these variants and the control.
+    Raises:
+        InputError: they are not of exactly these variants and the control.
     """
     file = BENCHMARK / "samples.parquet"
     samples = pd.read_parquet(file)

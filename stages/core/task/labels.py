@@ -62,7 +62,8 @@ def alike(names: list[str]) -> list[str]:
 def class_names(labels: pd.Series, given: list[str] | None) -> list[str]:
     """Return the names of the classes: those given, or the distinct labels in order.
 
-    InputError says that there are fewer than two, or that one would break a line or a table.
+    Raises:
+        InputError: there are fewer than two, or one would break a line or a table.
     """
     names = given or sorted(set(labels) - {""})
     if not given and all(label.isdecimal() for label in names):

@@ -54,7 +54,10 @@ def sample(table: pd.DataFrame, max_texts: int | None, seed: int) -> pd.DataFram
 def split(table: pd.DataFrame, data: DataConfig, given: set[str]) -> pd.DataFrame:
     """Take the splits that no file gives out of train, with a text of every class in each.
 
-    InputError says that there are too few texts. `given` are the splits that files give.
+    `given` are the splits that files give.
+
+    Raises:
+        InputError: there are too few texts.
     """
     rows = int((table["split"] == "train").sum())
     for name, share in (("test", data.test_share), ("validation", data.validation_share)):

@@ -20,7 +20,7 @@ def make(checkpoint: Path, target: Path, sample: Sample) -> None:
 
 
 def load(directory: Path, threads: int) -> tuple[Logits, int]:
-    """Return what gives the logits, and how many threads it uses."""
+    """Return a function that computes logits, and how many threads it uses."""
     from ctranslate2 import Encoder
 
     encoder = Encoder(str(directory / "encoder"), compute_type="int8", intra_threads=threads)

@@ -36,7 +36,7 @@ def write_head(checkpoint: Path, target: Path) -> None:
 
 
 def with_head(directory: Path, encode: Callable[[list[list[int]]], np.ndarray]) -> Logits:
-    """Return what gives the logits, by the head that `write_head` wrote.
+    """Return a function that computes logits with the head that `write_head` wrote.
 
     `encode` gives the first tokens, shape (texts, width), for the ids of each text, unpadded.
     """

@@ -59,7 +59,7 @@ def make(checkpoint: Path, target: Path, sample: Sample) -> None:
 
 
 def load(directory: Path, threads: int) -> tuple[Logits, int]:
-    """Return what gives the logits, and how many threads it uses."""
+    """Return a function that computes logits, and how many threads it uses."""
     import llama_cpp
 
     logging.getLogger("llama-cpp-python").setLevel(logging.ERROR)  # or else each tensor has a line

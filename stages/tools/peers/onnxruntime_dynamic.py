@@ -27,7 +27,7 @@ def make(checkpoint: Path, target: Path, sample: Sample) -> None:
 
 
 def load(directory: Path, threads: int) -> tuple[Logits, int]:
-    """Return what gives the logits, and how many threads it uses."""
+    """Return a function that computes logits, and how many threads it uses."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

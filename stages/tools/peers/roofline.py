@@ -62,7 +62,7 @@ def measure_rates(threads: int) -> Rates:
 
 
 def integer_product(size: int, threads: int) -> Callable[[], object]:
-    """Return what multiplies two square matrices of INT8 in ONNX Runtime."""
+    """Return a function that multiplies two square INT8 matrices in ONNX Runtime."""
     import onnx
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper

@@ -24,7 +24,7 @@ def make(checkpoint: Path, target: Path, sample: Sample) -> None:
 
 
 def load(directory: Path, threads: int) -> tuple[Logits, int]:
-    """Return what gives the logits, and how many threads it uses."""
+    """Return a function that computes logits, and how many threads it uses."""
     import torch
 
     return compiled(read(directory, threads, torch.bfloat16)), torch.get_num_threads()
@@ -40,7 +40,7 @@ def read(directory: Path, threads: int, dtype: "torch.dtype") -> "PreTrainedMode
 
 
 def compiled(model: "PreTrainedModel") -> Logits:
-    """Return what gives the logits, by one compilation for all shapes."""
+    """Return a function that computes logits, compiled once for all shapes."""
     import torch
 
     return answers(model, torch.compile(model, dynamic=True))

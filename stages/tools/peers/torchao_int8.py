@@ -12,7 +12,7 @@ PACKAGES = ("torch", "torchao", "transformers")
 
 
 def load(directory: Path, threads: int) -> tuple[Logits, int]:
-    """Return what gives the logits, and how many threads it uses."""
+    """Return a function that computes logits, and how many threads it uses."""
     import torch
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
 
