@@ -98,7 +98,7 @@ def test_the_commands_do_what_readme_says(clone: Clone) -> None:
     for command, expected in SHOWN.items():
         assert shape((used | compared)[command]) == shape(expected)
     metrics = next(text for each, text in compared.items() if each.startswith("dvc metrics"))
-    assert "student_int8.speedup" in metrics
+    assert "reports/metrics.json" in metrics  # each of its figures alone may stay the same
 
     own = run(clone, "Your own texts, your own model")
     assert all("benchmark" in stages(printed) for printed in own.values())
