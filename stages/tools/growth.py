@@ -175,8 +175,8 @@ def passes(overrides: list[str]) -> None:
     bf16 = bf16_wanted(settings.label.bf16, device)
     tokenizer = AutoTokenizer.from_pretrained(directory)
     label = partial(logits_of, teacher, tokenizer, bf16=bf16, name="teacher's logits")
-    labelled = load_texts(LABELLED)["text"][:]
-    texts = labelled[:: max(1, len(labelled) // SAMPLE)]
+    texts = load_texts(LABELLED)["text"][:]
+    texts = texts[:: max(1, len(texts) // SAMPLE)]
     label(texts)
     costs = {"label": milliseconds(lambda: label(texts)) / len(texts)}
     texts = load_corpus()["test"]["text"][:SAMPLE]
@@ -288,12 +288,8 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
-PHASES: dict[str, Callable[[list[str]], None]] = {
-    "passes": passes,
-    "finetune": partial(first_steps, "finetune"),
-    "distill": partial(first_steps, "distill"),
-    "scores": scores,
-}
+PHASES: dict[str, Callable[[list[str]], None]] = {"passes": passes, "scores": scores}
+PHASES |= {stage: partial(first_steps, stage) for stage in ("finetune", "distill")}
 
 if __name__ == "__main__":
     check_root()
