@@ -56,18 +56,21 @@ def exact(table: pd.DataFrame, noise: float = 0) -> Callable[[str, str], Estimat
     return ratio
 
 
-def verdict(
-    sla_ms: float = 50, loss: float = 0.02, noise: float = 0, rps: float | None = None
-) -> tuple[str | None, pd.Series, str]:
-    """Return the recommended variant, each variant's reason, and the summary."""
-    settings = ReportConfig(
+def asked(sla_ms: float = 50, loss: float = 0.02, rps: float | None = None) -> ReportConfig:
+    return ReportConfig(
         sla_ms=sla_ms,
         sla_percentile=99,
         quality="accuracy",
         quality_loss=loss,
         requests_per_second=rps,
     )
-    table, summary = recommend(TABLE, exact(TABLE, noise), settings)
+
+
+def verdict(
+    sla_ms: float = 50, loss: float = 0.02, noise: float = 0, rps: float | None = None
+) -> tuple[str | None, pd.Series, str]:
+    """Return the recommended variant, each variant's reason, and the summary."""
+    table, summary = recommend(TABLE, exact(TABLE, noise), asked(sla_ms, loss, rps))
     return recommended(table), table["verdict"], summary
 
 
@@ -88,14 +91,7 @@ def test_a_variant_at_the_bound_itself_qualifies() -> None:
     kept = (735 / 1007) / (750 / 1007)  # 98 %, but for the rounding of floats
     assert kept < 1 - 0.02
     table = TABLE.assign(**{KEPT: [1.0, 1.0, kept, kept]})
-    settings = ReportConfig(
-        sla_ms=50,
-        sla_percentile=99,
-        quality="accuracy",
-        quality_loss=0.02,
-        requests_per_second=None,
-    )
-    assert faults(table, settings)["student_int8"] == ""
+    assert faults(table, asked())["student_int8"] == ""
 
 
 def qualifying(table: pd.DataFrame, settings: ReportConfig) -> pd.DataFrame:
