@@ -2,16 +2,16 @@
 
 from transformers import AutoModelForSequenceClassification, set_seed
 
-from stages.core.engines.variant import Manifest, Variant
+from stages.core.engines.variant import Variant
 from stages.core.launch.command import launch
-from stages.core.launch.paths import LABELLED, REPORTS, existing
+from stages.core.launch.paths import LABELLED, existing
 from stages.core.launch.settings import Settings
-from stages.core.task.losses import DistillationTrainer, class_weights
+from stages.core.task.losses import class_weights
 from stages.core.text.corpus import load_corpus, load_texts
 from stages.core.training import trainer
-from stages.core.training.device import begin, described
-from stages.core.training.positions import longest_text
+from stages.core.training.device import begin, bf16_wanted, described
 from stages.core.training.student import build_student
+from stages.core.training.trainers import DistillationTrainer
 
 
 def run(config: Settings) -> str:
@@ -34,14 +34,13 @@ def run(config: Settings) -> str:
         section="distill",
         seed=config.seed,
         device=device,
+        bf16=bf16_wanted(config.bf16, device),
         trainer_class=DistillationTrainer,
         class_weights=class_weights(config.distill.class_weights, labels),
         temperature=config.distill.temperature,
         label_weight=config.distill.label_weight,
     )
-    target = Variant("student", "pytorch").directory
-    manifest = Manifest("pytorch", "PyTorch", longest_text(student.config))
-    trainer.save_run(student, tokenizer, curve, target, REPORTS / "distill.csv", manifest.write)
+    target = trainer.save_run("student", student, tokenizer, curve)
     accuracy = trainer.kept_accuracy(curve)
     return f"{target} with a validation accuracy of {accuracy:.4f}, trained on {described(device)}"
 

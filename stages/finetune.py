@@ -2,16 +2,15 @@
 
 import transformers
 
-from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.command import launch
-from stages.core.launch.paths import ENCODER, REPORTS, existing
+from stages.core.launch.paths import ENCODER, existing
 from stages.core.launch.settings import Settings
-from stages.core.task.losses import ConsistencyTrainer, class_weights
+from stages.core.task.losses import class_weights
 from stages.core.text.corpus import label_names, load_corpus
-from stages.core.training.device import begin, described
-from stages.core.training.positions import longest_text
+from stages.core.training.device import begin, bf16_wanted, described
 from stages.core.training.takeover import labelled_as, take_over
 from stages.core.training.trainer import kept_accuracy, learning_curve, save_run, tokenize, train
+from stages.core.training.trainers import ConsistencyTrainer
 
 
 def run(config: Settings) -> str:
@@ -32,6 +31,7 @@ def run(config: Settings) -> str:
             section="finetune",
             seed=config.seed,
             device=device,
+            bf16=bf16_wanted(config.bf16, device),
             trainer_class=ConsistencyTrainer,
             consistency_weight=config.finetune.consistency_weight,
             class_weights=class_weights(config.finetune.class_weights, corpus["train"]["label"][:]),
@@ -41,10 +41,7 @@ def run(config: Settings) -> str:
     else:
         curve = learning_curve([])
         model, done = take_over(label_names(corpus), corpus["validation"], tokenizer, device)
-    target = Variant("teacher", "pytorch").directory
-    manifest = Manifest("pytorch", "PyTorch", longest_text(model.config))
-    save_run(model, tokenizer, curve, target, REPORTS / "finetune.csv", manifest.write)
-    return f"{target} {done}"
+    return f"{save_run('teacher', model, tokenizer, curve)} {done}"
 
 
 def with_head(names: list[str]) -> transformers.PreTrainedModel:

@@ -25,7 +25,7 @@ def run(config: Settings) -> str:
     teacher = AutoModelForSequenceClassification.from_pretrained(directory).eval().to(device)
     tokenizer = AutoTokenizer.from_pretrained(directory)
     texts = all_texts(load_corpus(), load_texts(AUGMENTED))
-    bf16 = bf16_wanted(config.label.bf16, device)
+    bf16 = bf16_wanted(config.bf16, device)
     logits = logits_of(teacher, tokenizer, texts["text"][:], bf16=bf16, name="teacher's logits")
     if rank() == 0:
         with atomic_directory(LABELLED) as part:

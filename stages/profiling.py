@@ -25,7 +25,7 @@ def run(config: Settings) -> str:
     texts = draw_texts(load_corpus()["test"]["text"][:], config.profile.texts, random)
     before = Clocks.read([])
     progress = tqdm(variants(config.forms), desc="profile", unit="variant", disable=None)
-    tables = [profile_variant(each, texts, config.profile.threads) for each in progress]
+    tables = [profile_variant(each, texts, config.benchmark.threads) for each in progress]
     profile = pd.concat(tables, ignore_index=True)
     profile = profile.sort_values("kind", kind="stable", key=lambda kinds: kinds.map(KINDS.index))
     profile["others_share"] = conditions(before, Clocks.read([]))["others_share"]

@@ -1,6 +1,5 @@
 """Put one variant into data/release, ready to upload, with a model card."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from stages.core.engines.classifier import load_tokenizer
 from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
+from stages.core.launch.errors import read_json
 from stages.core.launch.paths import MACHINE, RELEASE, REPORTS
 from stages.core.launch.settings import Settings
 from stages.core.reporting import tables
@@ -85,7 +85,7 @@ def card(config: Settings, variant: Variant, table: pd.DataFrame) -> str:
         encoder=config.model,
         texts=config.data,
         manifest=manifest,
-        machine=json.loads(MACHINE.read_text()),
+        machine=read_json(MACHINE),
     ).content
 
 

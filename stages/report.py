@@ -1,13 +1,12 @@
 """Combine everything into reports: tables, metrics, figures and the verdict."""
 
-import json
-
 import pandas as pd
 
 from stages.core.engines.variant import Variant, variants
 from stages.core.launch.atomic import atomic_file, write_json, write_text
 from stages.core.launch.command import launch
-from stages.core.launch.paths import BENCHMARK, MACHINE, REPORTS
+from stages.core.launch.errors import read_json
+from stages.core.launch.paths import BENCHMARK, CURVES, MACHINE, REPORTS
 from stages.core.launch.settings import Settings
 from stages.core.measuring.rounds import CONTROL
 from stages.core.reporting import figures, results
@@ -47,25 +46,24 @@ def run(config: Settings) -> str:
     student = results.headliner(table)
     if Variant.named(student).model != "student":
         student = results.fastest_student(table)
-    curves = {"teacher": "finetune.csv", "student": "distill.csv"}
     found = Findings(
         table=table,
         control=control,
         sweep=results.sweep(samples),
-        curves=pd.concat(pd.read_csv(REPORTS / file).assign(model=m) for m, file in curves.items()),
+        curves=pd.concat(pd.read_csv(file).assign(model=role) for role, file in CURVES.items()),
         profile=profile,
         load=load,
         student=student,
         mistakes=mistakes(test[student], test[BASELINE]),
         summary=summary,
-        conditions=json.loads((BENCHMARK / "conditions.json").read_text()),
-        workers=json.loads((BENCHMARK / "workers.json").read_text()),
-        machine=json.loads(MACHINE.read_text()),
+        conditions=read_json(BENCHMARK / "conditions.json"),
+        workers=read_json(BENCHMARK / "workers.json"),
+        machine=read_json(MACHINE),
         settings=config.benchmark,
         load_settings=config.load,
         constraints=config.report,
-        data=json.loads((REPORTS / "data.json").read_text()),
-        made=json.loads((REPORTS / "augmented.json").read_text()),
+        data=read_json(REPORTS / "data.json"),
+        made=read_json(REPORTS / "augmented.json"),
         teacher=config.model.title,
         texts=config.data.title,
     )

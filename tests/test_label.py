@@ -12,7 +12,7 @@ TEACHER = Variant("teacher", "pytorch").directory
 
 
 def test_all_texts_have_the_logits_that_each_has_alone(project: Callable) -> None:
-    project("label", "label.bf16=off")
+    project("label", "bf16=off")
     labelled, corpus = load_texts(LABELLED), load_corpus()
     others = [*corpus["transfer"]["text"], *load_texts(AUGMENTED)["text"]]
     assert labelled["text"][:] == [*corpus["train"]["text"], *others]

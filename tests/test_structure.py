@@ -16,7 +16,7 @@ CORE = STAGES / "core"
 BELOW = {
     "reporting": ("measuring", "engines", "text", "task", "launch"),
     "measuring": ("engines", "text", "launch"),
-    "training": ("text", "task", "launch"),
+    "training": ("engines", "text", "task", "launch"),
     "engines": ("launch",),
     "text": ("launch",),
     "task": ("text", "launch"),

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from stages.core.engines.classifier import encode, load_classifier, load_tokenizer, milliseconds
 from stages.core.engines.variant import Variant, variants
 from stages.core.launch.atomic import atomic_directory, write_text
-from stages.core.launch.errors import InputError
+from stages.core.launch.errors import InputError, read_json
 from stages.core.launch.lock import machine_lock
 from stages.core.launch.paths import (
     AUGMENTED,
@@ -118,7 +118,7 @@ def passing(project: Path) -> dict[str, int]:
     """Return how many texts of a project pass through a model in each phase."""
     from datasets import load_from_disk
 
-    splits = json.loads((project / REPORTS / "data.json").read_text())
+    splits = read_json(project / REPORTS / "data.json")
     train, *held_out = (splits[split]["rows"] for split in ("train", "validation", "test"))
     labelled = train + load_from_disk(str(project / AUGMENTED)).num_rows
     return {
@@ -172,7 +172,7 @@ def passes(overrides: list[str]) -> None:
     device = begin(settings.device, processes=1)
     directory = Variant("teacher", "pytorch").directory
     teacher = AutoModelForSequenceClassification.from_pretrained(directory).eval().to(device)
-    bf16 = bf16_wanted(settings.label.bf16, device)
+    bf16 = bf16_wanted(settings.bf16, device)
     tokenizer = AutoTokenizer.from_pretrained(directory)
     label = partial(logits_of, teacher, tokenizer, bf16=bf16, name="teacher's logits")
     texts = load_texts(LABELLED)["text"][:]

@@ -4,7 +4,6 @@ As a service would, it imports an engine only where that is used, which halves t
 encodes texts with the tokenizers library, without transformers, in a fifth of the time.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from tokenizers import Tokenizer
 from stages.core.engines import load_engine
 from stages.core.engines.variant import MANIFEST, Manifest
 from stages.core.launch.cores import cores
-from stages.core.launch.errors import InputError, readable
+from stages.core.launch.errors import InputError, read_json, readable
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -46,7 +45,7 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     Raises:
         InputError: there is no tokenizer, or it is damaged.
     """
-    settings = _read_json(directory / "tokenizer_config.json")
+    settings = read_json(directory / "tokenizer_config.json")
     with readable(directory / "tokenizer.json") as file:
         tokenizer = Tokenizer.from_file(str(file))
     tokenizer.enable_truncation(settings["model_max_length"])
@@ -112,18 +111,11 @@ def load_classifier(directory: Path, threads: int | None = None) -> Classifier:
 
 def load_with(engine: ModuleType, directory: Path, threads: int) -> Classifier:
     """Load what an engine has in a directory, with the labels in config.json."""
-    config = _read_json(directory / "config.json")
+    config = read_json(directory / "config.json")
     logits, used = engine.load(directory, threads)
     names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # transformers' own default
     labels = [names[str(number)] for number in range(len(names))]
     return Classifier(logits, labels, used)
-
-
-def _read_json(file: Path) -> dict:
-    if not file.exists():
-        raise InputError(f"no model in {file.parent}; make it with: dvc repro")
-    with readable(file):
-        return json.loads(file.read_text())
 
 
 def milliseconds(call: Callable[[], object]) -> float:

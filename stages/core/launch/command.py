@@ -19,7 +19,7 @@ from stages.core.launch.errors import InputError
 from stages.core.launch.lock import machine_lock
 from stages.core.launch.parse import parse
 from stages.core.launch.paths import check_root
-from stages.core.launch.processes import grouped, local_rank, rank, start
+from stages.core.launch.processes import local_rank, rank, start, under_torchrun
 from stages.core.launch.settings import Settings
 
 
@@ -43,7 +43,7 @@ def launch(run: Callable[[Settings], str], *, alone: bool = False, parallel: boo
             settings = parse(config, Settings)
             check_threads(settings)
             logging.getLogger().setLevel(logging.WARNING)  # at INFO, libraries report every node
-            if parallel and settings.processes > 1 and not grouped():
+            if parallel and settings.processes > 1 and not under_torchrun():
                 return start(settings.processes)
             if rank():
                 sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 rank zero alone prints
@@ -53,11 +53,11 @@ def launch(run: Callable[[Settings], str], *, alone: bool = False, parallel: boo
             seconds = time.perf_counter() - started
             print(f"{Path(sys.argv[0]).stem}: {summary} ({seconds:.0f} s)")
     except Exception as error:  # stages/__init__.py prints it
-        error.add_note("This is a bug, unless a file is damaged: make verify finds out.")
-        if grouped():
-            # Whoever fails because another one has failed is ended before it says so; and what
-            # happens to all, rank zero says alone. Python would close the connections a second
-            # before it ends, and the others would fail first.
+        error.add_note("This is a bug, or a file is damaged: make verify tells.")
+        if under_torchrun():
+            # Rank zero waits less, so it alone prints what happens to all; a rank that fails
+            # because another did is killed while it waits. os._exit, because a clean exit would
+            # close the connections first.
             time.sleep(2 if rank() else 1)
             sys.excepthook(type(error), error, error.__traceback__)
             sys.stderr.flush()
@@ -67,15 +67,13 @@ def launch(run: Callable[[Settings], str], *, alone: bool = False, parallel: boo
 
 def check_threads(settings: Settings) -> None:
     """Raise InputError if a measurement would use more threads than it can have cores."""
-    available = cores()
-    for section in ("benchmark", "profile"):
-        threads = getattr(settings, section).threads
-        if threads > available:
-            raise InputError(
-                f"{section}.threads = {threads}, but this process may use {available} of the "
-                "machine's cores (by its affinity and CPU quota), and more threads than cores slow "
-                f"ONNX Runtime down 2 to 4 times; use {section}.threads={available}"
-            )
+    threads, available = settings.benchmark.threads, cores()
+    if threads > available:
+        raise InputError(
+            f"benchmark.threads = {threads}, but this process may use {available} of the machine's "
+            "cores (by its affinity and CPU quota), and more threads than cores slow ONNX Runtime "
+            f"down 2 to 4 times; use benchmark.threads={available}"
+        )
 
 
 def end_with_dvc() -> None:
@@ -86,7 +84,7 @@ def end_with_dvc() -> None:
     Raises:
         InputError: that dvc has ended already.
     """
-    if grouped():  # what started this process has the session of dvc, and ends with it
+    if under_torchrun():  # what started this process has the session of dvc, and ends with it
         return _end_with(psutil.Process(os.getppid()))
     if "DVC_STAGE" not in os.environ:
         return None

@@ -1,11 +1,13 @@
 """Errors that a user can fix, and how."""
 
 import errno
+import json
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -60,9 +62,15 @@ def readable(file: Path) -> Iterator[Path]:
     try:
         yield file
     except Exception as error:  # every library has its own, and tokenizers none narrower
-        if is_disk_error(error) or isinstance(error, MemoryError):
+        if is_disk_error(error) or isinstance(error, FileNotFoundError | MemoryError):
             raise
         reason = (str(error) or repr(error)).splitlines()[0]
         raise InputError(
             f"{file} is damaged ({reason}); remove {file.parent}, then run dvc repro"
         ) from error
+
+
+def read_json(file: Path) -> Any:
+    """Return what a JSON file holds; InputError names one that is damaged."""
+    with readable(file):
+        return json.loads(file.read_text(encoding="utf-8"))

@@ -18,6 +18,7 @@ BENCHMARK = Path("data/benchmark")
 RELEASE = Path("data/release")
 REPORTS = Path("reports")
 MACHINE = REPORTS / "machine.json"
+CURVES = {"teacher": REPORTS / "finetune.csv", "student": REPORTS / "distill.csv"}
 METRICS = REPORTS / "evaluation"  # one file per variant
 
 

@@ -11,29 +11,29 @@ from pathlib import Path
 from stages.core.launch.errors import InputError
 
 
-def grouped() -> bool:
+def under_torchrun() -> bool:
     """Return whether torchrun, or a stage in its way, has started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def rank() -> int:
     """Return this process's number among all; zero alone writes, prints and removes."""
-    return int(os.environ["RANK"]) if grouped() else 0
+    return int(os.environ["RANK"]) if under_torchrun() else 0
 
 
-def count() -> int:
+def world_size() -> int:
     """Return the number of processes, on all hosts."""
-    return int(os.environ["WORLD_SIZE"]) if grouped() else 1
+    return int(os.environ["WORLD_SIZE"]) if under_torchrun() else 1
 
 
 def local_rank() -> int:
     """Return this process's number among those of this host."""
-    return int(os.environ["LOCAL_RANK"]) if grouped() else 0
+    return int(os.environ["LOCAL_RANK"]) if under_torchrun() else 0
 
 
-def local_count() -> int:
+def local_world_size() -> int:
     """Return the number of processes on this host."""
-    return int(os.environ["LOCAL_WORLD_SIZE"]) if grouped() else 1
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if under_torchrun() else 1
 
 
 def start(processes: int) -> None:

@@ -54,7 +54,6 @@ class TrainingConfig(Section):
     weight_decay: NonNegative
     average_decay: Share
     class_weights: Literal["balanced"] | None
-    bf16: Literal["auto", "on", "off"]
 
 
 class FinetuneConfig(TrainingConfig):
@@ -86,12 +85,6 @@ class AugmentConfig(Section):
     replaced: Number
     replaced_share: Share
     seed: Seed
-
-
-class LabelConfig(Section):
-    """Settings of the teacher's labelling."""
-
-    bf16: Literal["auto", "on", "off"]
 
 
 class StudentConfig(Section):
@@ -134,14 +127,8 @@ class Quantization(Section):
     options: Any
 
 
-TAIL_SAMPLES = 10  # samples beyond a tail percentile, without which it is not reported
-
-
-def calls_needed(percentile: int) -> int:
-    """Return how many samples a percentile of latency takes; the median takes any number."""
-    return TAIL_SAMPLES * 100 // (100 - percentile) if percentile > 50 else 1
-
-
+# Samples that a percentile takes, without which it is not reported: ten beyond a tail.
+CALLS_NEEDED = {50: 1, 95: 200, 99: 1000}
 COMMON = {"engine", "title"}  # keys of every engine's section
 
 
@@ -205,7 +192,6 @@ class ProfileConfig(Section):
     """Settings of the profile."""
 
     texts: Count
-    threads: Count
 
 
 class ReportConfig(Section):
@@ -229,13 +215,13 @@ class Settings(Section):
 
     seed: Seed
     device: Literal["auto", "cpu", "cuda"]
+    bf16: Literal["auto", "on", "off"]
     processes: Count
     run: RunConfig
     model: ModelConfig
     data: DataConfig
     finetune: FinetuneConfig
     augment: AugmentConfig
-    label: LabelConfig
     distill: DistillConfig
     student: StudentConfig
     forms: Forms
@@ -277,7 +263,7 @@ class Settings(Section):
                 raise ValueError(f"{key} = {name!r} is unknown; use one of {known}")
         percentile = self.report.sla_percentile
         calls = self.benchmark.rounds * self.benchmark.tail_calls
-        if calls < (needed := calls_needed(percentile)):
+        if calls < (needed := CALLS_NEEDED[percentile]):
             raise ValueError(
                 f"report.sla_percentile = {percentile} needs {needed} calls, but "
                 f"benchmark.rounds × benchmark.tail_calls = {calls}; raise these, or lower that"

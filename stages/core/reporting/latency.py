@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-from stages.core.launch.settings import calls_needed
+from stages.core.launch.settings import CALLS_NEEDED
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
@@ -31,18 +31,17 @@ class Estimate:
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
     @classmethod
-    def of(cls, row: "pd.Series", name: str) -> "Estimate":
+    def of(cls, row: pd.Series, name: str) -> "Estimate":
         """Return the estimate in a row's three columns."""
         return cls(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
 def summarise(samples: pd.DataFrame, count: int) -> dict[str, float]:
-    """Return the mean, the median, and those of p95 and p99 that `count` samples support.
+    """Return the mean, and those of p50, p95 and p99 that `count` samples support.
 
     Every round has the same weight in the samples (columns round and ms).
     """
-    tails = [tail for tail in (95, 99) if count >= calls_needed(tail)]
-    percentiles = np.array([50, *tails])
+    percentiles = np.array([each for each, needed in CALLS_NEEDED.items() if count >= needed])
     mean = float(np.average(samples["ms"], weights=_round_weights(samples)))
     found = zip(percentiles, quantiles(samples, percentiles / 100), strict=True)
     return {"mean": mean} | {f"p{percentile}": float(ms) for percentile, ms in found}

@@ -1,10 +1,13 @@
 """The figures of the report, computed from samples, predictions and artefacts."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
+from safetensors import safe_open
+from transformers import AutoConfig
 
-from stages.core.engines.variant import Variant, label, parameters, size_mb
+from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import BENCHMARK, EVALUATION
 from stages.core.measuring.rounds import CONTROL
@@ -111,13 +114,36 @@ def artefacts(served: list[Variant]) -> pd.DataFrame:
     """Return one row per variant: its description and its size."""
     rows = {
         variant.name: {
-            "label": label(variant),
+            "label": architecture(variant),
             "parameters": parameters(variant),
             "size_mb": size_mb(variant),
         }
         for variant in served
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant")
+
+
+def architecture(variant: Variant) -> str:
+    """Return a description such as `BERT 6×384, ONNX INT8` (layers × width)."""
+    config = AutoConfig.from_pretrained(variant.directory)
+    family = type(config).__name__.removesuffix("Config").replace("Bert", "BERT")
+    shape = f"{config.num_hidden_layers}×{config.hidden_size}"
+    return f"{family} {shape}, {Manifest.read(variant.directory).title}"
+
+
+def parameters(variant: Variant) -> int:
+    """Return the number of parameters of a variant's model; export and INT8 don't change it."""
+    total = 0
+    for file in Variant(variant.model, "pytorch").directory.glob("*.safetensors"):
+        with safe_open(file, "np") as weights:
+            shapes = [weights.get_slice(key).get_shape() for key in weights.keys()]  # noqa: SIM118
+            total += sum(math.prod(shape) for shape in shapes)
+    return total
+
+
+def size_mb(variant: Variant) -> float:
+    """Return the size of a variant's directory in MB, tokenizer included."""
+    return sum(file.stat().st_size for file in variant.directory.iterdir() if file.is_file()) / 1e6
 
 
 def sweep(samples: pd.DataFrame) -> pd.DataFrame:

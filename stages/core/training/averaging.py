@@ -9,7 +9,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import PreTrainedModel, TrainerCallback, TrainerState, TrainingArguments
 
 from stages.core.launch.processes import rank
-from stages.core.task.exchange import wait_for_all
+from stages.core.training.exchange import wait_for_all
 from stages.core.training.resuming import seal
 
 WEIGHTS = "weights.safetensors"  # in a checkpoint: the weights before averaging

@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from stages.core.launch.cores import cores
 from stages.core.launch.errors import InputError
-from stages.core.launch.processes import count, local_count, local_rank
+from stages.core.launch.processes import local_rank, local_world_size, world_size
 
 # Instructions that multiply bfloat16 numbers, of x86 and of ARM.
 BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
@@ -26,14 +26,16 @@ def begin(setting: str, processes: int) -> torch.device:
         InputError: `setting` is `cuda`, but PyTorch finds no GPU; this host has fewer GPUs than
             processes; or torchrun has started another number than `processes`.
     """
-    if count() != processes:
-        raise InputError(f"processes = {processes}, but {count()} were started; use that number")
+    if world_size() != processes:
+        raise InputError(
+            f"processes = {processes}, but {world_size()} were started; use that number"
+        )
     device = _device(setting)
-    share = max(1, cores() // local_count())
+    share = max(1, cores() // local_world_size())
     torch.set_num_threads(min(torch.get_num_threads(), share))  # torch knows no CPU quota
     if processes > 1:
-        # Long, because one process may wait for a measurement on its host; whoever dies is noticed
-        # by what has started it.
+        # Long, because one process may wait for a measurement on its host; the launcher notices a
+        # process that dies.
         backend = "gloo" if device.type == "cpu" else "nccl"
         hook = sys.excepthook
         dist.init_process_group(backend, timeout=timedelta(days=1))
@@ -50,10 +52,10 @@ def _device(setting: str) -> torch.device:
             f"device = {setting}, but PyTorch {torch.__version__} finds no GPU; use auto or cpu, "
             "or install PyTorch's CUDA build and the driver"
         )
-    if local_count() > (cards := torch.cuda.device_count()):
+    if local_world_size() > (cards := torch.cuda.device_count()):
         raise InputError(
-            f"{local_count()} processes on this host, but PyTorch finds {cards} GPUs; start no "
-            "more than these, or use device=cpu"
+            f"{local_world_size()} processes on this host, but PyTorch finds {cards} GPUs; start "
+            "no more than these, or use device=cpu"
         )
     torch.backends.cuda.matmul.allow_tf32 = True
     device = torch.device("cuda", local_rank())

@@ -5,8 +5,8 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from stages.core.launch.processes import count, rank
-from stages.core.task.exchange import summed
+from stages.core.launch.processes import rank, world_size
+from stages.core.training.exchange import summed
 
 BATCH = 64  # texts
 
@@ -28,7 +28,7 @@ def logits_of(
     logits = np.zeros((len(texts), model.config.num_labels), dtype=np.float32)
     batches = np.array_split(order, max(1, len(order) // BATCH))
     with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, bf16):
-        for batch in tqdm(batches[rank() :: count()], desc=name, unit="batch", disable=None):
+        for batch in tqdm(batches[rank() :: world_size()], desc=name, unit="batch", disable=None):
             chosen = [texts[place] for place in batch]
             inputs = tokenizer(chosen, truncation=True, padding=True, return_tensors="pt")
             logits[batch] = model(**inputs.to(model.device)).logits.float().cpu().numpy()

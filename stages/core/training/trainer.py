@@ -4,7 +4,6 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,16 @@ from transformers import (
     set_seed,
 )
 
+from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.atomic import atomic_directory, atomic_file
 from stages.core.launch.errors import InputError
-from stages.core.launch.paths import CHECKPOINTS
-from stages.core.launch.processes import count, rank
+from stages.core.launch.paths import CHECKPOINTS, CURVES
+from stages.core.launch.processes import rank, world_size
 from stages.core.launch.settings import TrainingConfig
 from stages.core.task.decoding import accuracy, predicted
-from stages.core.task.exchange import from_rank_zero, wait_for_all
 from stages.core.training.averaging import WeightAverage
-from stages.core.training.device import bf16_wanted
+from stages.core.training.exchange import from_rank_zero, wait_for_all
+from stages.core.training.positions import longest_text
 from stages.core.training.resuming import last_checkpoint, run_key
 
 
@@ -59,7 +59,8 @@ def train(
     section: str,
     seed: int,
     device: torch.device,
-    trainer_class: type[Trainer] = Trainer,
+    bf16: bool,
+    trainer_class: type[Trainer],
     **trainer_options: Any,
 ) -> pd.DataFrame:
     """Train `model` in place and leave it as it was after its best epoch by validation loss.
@@ -75,10 +76,9 @@ def train(
     Raises:
         InputError: the training diverged, or never had finite weights.
     """
-    bf16 = bf16_wanted(config.bf16, device)
     # Device and processes are in the key, because each draws other random numbers: a run that is
     # resumed on others would end with the weights of neither.
-    where = (device.type, count())
+    where = (device.type, world_size())
     settings = (trainer_class.__qualname__, trainer_options, config.model_dump(), seed, bf16, where)
     checkpoints = CHECKPOINTS / from_rank_zero(lambda: run_key(model, corpus, *settings))
     last = from_rank_zero(lambda: last_checkpoint(checkpoints))
@@ -113,7 +113,7 @@ def _arguments(
         output_dir=str(directory),
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
-        per_device_eval_batch_size=count() * max(1, 64 // count()),
+        per_device_eval_batch_size=world_size() * max(1, 64 // world_size()),
         learning_rate=config.learning_rate,
         warmup_ratio=config.warmup_ratio,
         weight_decay=config.weight_decay,
@@ -134,9 +134,9 @@ def _arguments(
         accelerator_config={"split_batches": True},  # batch_size is that of all processes
         remove_unused_columns=False,
     )
-    # One GPU, of several, too: with all of them the Trainer would multiply the batch.
+    # One GPU even where there are several, or the Trainer would multiply the batch.
     arguments._n_gpu = min(arguments.n_gpu, 1)
-    # Of several processes each would have a CPU with a number, onto which nothing can be loaded.
+    # With several processes the Trainer would choose cpu:<rank>, onto which nothing can be loaded.
     arguments._setup_devices = device
     return arguments
 
@@ -208,23 +208,19 @@ def kept_accuracy(curve: pd.DataFrame) -> float:
 
 
 def save_run(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    curve: pd.DataFrame,
-    directory: Path,
-    curve_file: Path,
-    write_manifest: Callable[[Path], None],
-) -> None:
-    """Write a trained model with its tokenizer and manifest, and its learning curve as csv.
+    role: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, curve: pd.DataFrame
+) -> Path:
+    """Write a role's PyTorch variant and its learning curve; return the variant's directory.
 
     Then remove the checkpoints of its training. Rank zero does so for all processes.
     """
-    if rank():
-        return
-    with atomic_directory(directory) as part:
-        model.save_pretrained(part, safe_serialization=True)
-        tokenizer.save_pretrained(part)
-        write_manifest(part)
-    with atomic_file(curve_file) as part:
-        curve.round(4).to_csv(part, index=False)
-    shutil.rmtree(CHECKPOINTS, ignore_errors=True)
+    directory = Variant(role, "pytorch").directory
+    if rank() == 0:
+        with atomic_directory(directory) as part:
+            model.save_pretrained(part)
+            tokenizer.save_pretrained(part)
+            Manifest("pytorch", "PyTorch", longest_text(model.config)).write(part)
+        with atomic_file(CURVES[role]) as part:
+            curve.round(4).to_csv(part, index=False)
+        shutil.rmtree(CHECKPOINTS, ignore_errors=True)
+    return directory

@@ -21,7 +21,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.core.engines.classifier import copy_description, encode, load_tokenizer, sampler
-from stages.core.engines.variant import ROLES, Manifest, Variant, label
+from stages.core.engines.variant import ROLES, Manifest, Variant
 from stages.core.launch.atomic import atomic_file, write_text
 from stages.core.launch.command import check_threads
 from stages.core.launch.lock import machine_lock
@@ -32,7 +32,7 @@ from stages.core.measuring.rounds import measure, sweep_cells
 from stages.core.measuring.worker import Worker
 from stages.core.reporting.accuracy import compare
 from stages.core.reporting.latency import speedup
-from stages.core.reporting.results import load_predictions
+from stages.core.reporting.results import architecture, load_predictions
 from stages.core.reporting.tables import Column, markdown, render
 from stages.core.task.decoding import accuracy, predicted
 from stages.core.text.corpus import load_corpus
@@ -78,7 +78,7 @@ def run(overrides: list[str]) -> Path:
             others.append(busy)
             times, fastest = summarise(samples, ours)
             quality = judge(ours, made, settings.benchmark.threads, corpus)
-            titles = {each.name: f"ours: {label(each)}" for each in ours}
+            titles = {each.name: f"ours: {architecture(each)}" for each in ours}
             titles |= {name: peers[name].TITLE for name in made}
             found = times.assign(title=times["engine"].map(titles)).join(quality, on="engine")
             tables.append(found.assign(model=model))

@@ -1,6 +1,5 @@
 """The classification heads of BERT, DistilBERT and RoBERTa, for engines that run encoders alone."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from stages.core.engines.classifier import Inputs, Logits
+from stages.core.launch.errors import read_json
 from stages.tools.peers import UnsupportedError
 
 Head = Callable[[np.ndarray], np.ndarray]  # from first tokens, (texts, width), to logits
@@ -21,7 +21,7 @@ HEADS: dict[str, tuple[str, Head, str]] = {
 
 def model_type(directory: Path) -> str:
     """Return the model type of a checkpoint; UnsupportedError if its head is unknown."""
-    found = json.loads((directory / "config.json").read_text())["model_type"]
+    found = read_json(directory / "config.json")["model_type"]
     if found not in HEADS:
         raise UnsupportedError(f"heads.py knows no head of {found}")
     return found

@@ -4,7 +4,6 @@ Its converter is not in its package, so that the file is written here, from the 
 of BERT's tensors. Token ids come from our tokenizer: the file has no vocabulary.
 """
 
-import json
 import logging
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from stages.core.engines.classifier import Logits, Sample
+from stages.core.launch.errors import read_json
 from stages.tools.peers import UnsupportedError
 from stages.tools.peers.heads import model_type, with_head, write_head
 
@@ -66,7 +66,7 @@ def load(directory: Path, threads: int) -> tuple[Logits, int]:
     options = llama_cpp.llama_context_default_params()
     options.n_threads = options.n_threads_batch = threads
     options.embeddings = True
-    limit = json.loads((directory / "config.json").read_text())["max_position_embeddings"]
+    limit = read_json(directory / "config.json")["max_position_embeddings"]
     options.n_ctx = options.n_batch = options.n_ubatch = limit
     model = llama_cpp.llama_model_load_from_file(
         str(directory / "encoder.gguf").encode(), llama_cpp.llama_model_default_params()

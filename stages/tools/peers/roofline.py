@@ -4,7 +4,6 @@ A call multiplies, and reads every weight once. Neither can be faster than the m
 nothing else is to be done, in large products and in one sum, which are measured here.
 """
 
-import json
 import math
 import re
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import numpy as np
 from safetensors import safe_open
 
 from stages.core.engines.classifier import milliseconds
+from stages.core.launch.errors import read_json
 from stages.tools.peers import UnsupportedError
 
 SIZES = (512, 1024, 2048)  # of square matrices; which one is the fastest depends on the caches
@@ -100,7 +100,7 @@ def least_seconds(call: Callable[[], object]) -> float:
 
 def work(checkpoint: Path, tokens: int) -> Work:
     """Return what a call of a checkpoint must do; UnsupportedError if its layers are unknown."""
-    config = json.loads((checkpoint / "config.json").read_text())
+    config = read_json(checkpoint / "config.json")
     layers: dict[str, int] = {}
     shapes = {}
     with safe_open(checkpoint / "model.safetensors", "np") as weights:

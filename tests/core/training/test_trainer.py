@@ -3,9 +3,10 @@ from unittest.mock import Mock
 
 import pandas as pd
 import pytest
-from transformers import TrainerState, TrainingArguments
+from transformers import BertConfig, TrainerState, TrainingArguments
 
 from stages.core.launch.errors import InputError
+from stages.core.launch.paths import CURVES
 from stages.core.training.trainer import (
     FiniteLoss,
     TimeEstimate,
@@ -44,8 +45,8 @@ def test_the_reported_accuracy_is_the_kept_epochs_and_rounded_in_the_file_alone(
     ]
     curve = learning_curve(history)
     assert kept_accuracy(curve) == 0.90001
-    save_run(Mock(), Mock(), curve, tmp_path / "model", tmp_path / "curve.csv", Mock())
-    written = pd.read_csv("curve.csv")
+    save_run("teacher", Mock(config=BertConfig()), Mock(), curve)
+    written = pd.read_csv(CURVES["teacher"])
     assert written["validation_loss"].tolist() == [0.305, 0.305]
     assert written["validation_accuracy"].tolist() == [0.8, 0.9]
 
