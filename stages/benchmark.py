@@ -14,9 +14,9 @@ from stages.core.engines.variant import Manifest, Variant, variants
 from stages.core.launch.atomic import atomic_directory, write_json
 from stages.core.launch.command import launch
 from stages.core.launch.paths import BENCHMARK
-from stages.core.launch.settings import Settings
+from stages.core.launch.settings import CONTROL, Settings
 from stages.core.measuring.conditions import Clocks, commit, conditions
-from stages.core.measuring.rounds import CONTROL, measure, request_cells, sweep_cells
+from stages.core.measuring.rounds import measure, request_cells, sweep_cells
 from stages.core.measuring.worker import Worker
 from stages.core.text.corpus import load_corpus
 

@@ -10,17 +10,14 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
-from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
-from stages.core.engines.variant import MANIFEST, Variant
-from stages.core.launch.cores import cores
+from stages.core.engines.answers import answering, measured_threads, served
 from stages.core.launch.errors import InputError, printable
-from stages.core.launch.paths import BENCHMARK, MODELS, RELEASE, check_root
-from stages.core.task.decoding import predicted, probabilities
+from stages.core.launch.paths import check_root
 
 FIELDS = ("text", "label", "score", "ms")  # the score is the label's probability
 OTHER_FIELDS = ("other_label", "other_score")  # of a second variant
@@ -40,45 +37,14 @@ def predict(
 
     def row(text: str) -> Row:
         started = time.perf_counter()
-        label, score = ask(text)
+        ((label, score),) = ask([text])
         ms = round((time.perf_counter() - started) * 1e3, 3)
         answer: Row = {"text": text, "label": label, "score": score, "ms": ms}
         if ask_other:
-            answer["other_label"], answer["other_score"] = ask_other(text)
+            ((answer["other_label"], answer["other_score"]),) = ask_other([text])
         return answer
 
-    row("The first call is slower than all others.")
     return map(row, tqdm(texts, desc="predict", unit="text", disable=None))
-
-
-def measured_threads() -> int:
-    """Return how many threads the benchmark gave each variant, at most all cores."""
-    file = BENCHMARK / "workers.json"
-    workers = json.loads(file.read_text()) if file.exists() else {}
-    return min([cores(), *(worker["threads"] for worker in workers.values())])
-
-
-def answering(directory: Path, threads: int) -> Callable[[str], tuple[str, float]]:
-    """Return a function from a text to its label and probability."""
-    classifier, tokenizer = load_classifier(directory, threads), load_tokenizer(directory)
-
-    def answer(text: str) -> tuple[str, float]:
-        logits = classifier.logits(encode(tokenizer, [text]))
-        (number,) = predicted(logits)
-        return classifier.labels[number], round(float(probabilities(logits)[0, number]), 4)
-
-    return answer
-
-
-def served(name: str | None) -> Path:
-    """Return the directory of a variant, or that of the release; it holds a model."""
-    directory = Variant.named(name).directory if name else RELEASE
-    if not (directory / MANIFEST).exists():
-        made = sorted(file.parent for file in MODELS.glob(f"*/*/{MANIFEST}"))
-        names = ", ".join(f"{each.parent.name}_{each.name}" for each in made)
-        remedy = f"use --variant with one of {names}" if made else "make it with: dvc repro"
-        raise InputError(f"no model in {directory}; {remedy}")
-    return directory
 
 
 def read_lines(name: str) -> list[str]:

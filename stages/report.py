@@ -7,8 +7,7 @@ from stages.core.launch.atomic import atomic_file, write_json, write_text
 from stages.core.launch.command import launch
 from stages.core.launch.errors import read_json
 from stages.core.launch.paths import BENCHMARK, CURVES, MACHINE, REPORTS
-from stages.core.launch.settings import Settings
-from stages.core.measuring.rounds import CONTROL
+from stages.core.launch.settings import CONTROL, Settings
 from stages.core.reporting import figures, results
 from stages.core.reporting.accuracy import mistakes
 from stages.core.reporting.html import render

@@ -25,11 +25,9 @@ from mosec import Server, Worker
 from mosec.args import is_port_available
 from mosec.errors import ValidationError
 
-from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
+from stages.core.engines.answers import answering, measured_threads, served
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import check_root
-from stages.core.task.decoding import predicted, probabilities
-from stages.predict import measured_threads, served
 
 MAX_TEXTS = 64  # of one request
 MAX_BYTES = 1_000_000  # of one request
@@ -68,10 +66,7 @@ class Classify(Worker):
 
     def __init__(self) -> None:
         super().__init__()
-        directory = served(os.environ[VARIANT] or None)
-        self.classifier = load_classifier(directory, int(os.environ[THREADS]))
-        self.tokenizer = load_tokenizer(directory)
-        self.answers(["The first call is slower than all others."])
+        self.answer = answering(served(os.environ[VARIANT] or None), int(os.environ[THREADS]))
 
     def forward(self, data: Any) -> Any:
         """Return the answers to each of the requests; without batches, to the only one."""
@@ -82,16 +77,12 @@ class Classify(Worker):
 
     def answers(self, texts: list[str]) -> Answers:
         """Return the label of each text, and its probability."""
-        found: Answers = []
         size = self.max_batch_size
-        for start in range(0, len(texts), size):
-            logits = self.classifier.logits(encode(self.tokenizer, texts[start : start + size]))
-            scores = probabilities(logits)
-            found += [
-                {"label": self.classifier.labels[number], "score": round(float(row[number]), 4)}
-                for number, row in zip(predicted(logits), scores, strict=True)
-            ]
-        return found
+        return [
+            {"label": label, "score": score}
+            for start in range(0, len(texts), size)
+            for label, score in self.answer(texts[start : start + size])
+        ]
 
 
 @contextmanager

@@ -10,8 +10,8 @@ import pytest
 from stages.core.launch.errors import InputError
 from stages.core.launch.parse import parse
 from stages.core.launch.paths import BENCHMARK
-from stages.core.launch.settings import BenchmarkConfig, Settings
-from stages.core.measuring.rounds import CONTROL, measure, request_cells, sweep_cells
+from stages.core.launch.settings import CONTROL, BenchmarkConfig, Settings
+from stages.core.measuring.rounds import measure, request_cells, sweep_cells
 from stages.core.measuring.worker import Answer, Request
 from stages.core.reporting.latency import speedup, summarise
 from tests.conftest import VARIANTS, composed

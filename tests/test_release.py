@@ -7,7 +7,8 @@ from huggingface_hub import ModelCard
 from optimum.onnxruntime import ORTModelForSequenceClassification
 from transformers import pipeline
 
-from stages.core.engines.classifier import classify, load_classifier, load_tokenizer
+from stages.core.engines.answers import classify
+from stages.core.engines.classifier import load_classifier, load_tokenizer
 from stages.core.engines.variant import Variant
 from stages.core.launch.paths import RELEASE
 from stages.predict import predict

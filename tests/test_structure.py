@@ -14,10 +14,10 @@ STAGES = ROOT / "stages"
 CORE = STAGES / "core"
 # A folder may import from itself and those after it; stages and tools may import from all.
 BELOW = {
-    "reporting": ("measuring", "engines", "text", "task", "launch"),
+    "reporting": ("engines", "text", "task", "launch"),
     "measuring": ("engines", "text", "launch"),
     "training": ("engines", "text", "task", "launch"),
-    "engines": ("launch",),
+    "engines": ("task", "launch"),
     "text": ("launch",),
     "task": ("text", "launch"),
     "launch": (),

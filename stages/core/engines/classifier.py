@@ -89,12 +89,6 @@ def copy_description(source: Path, target: Path) -> None:
             shutil.copyfile(file, target / file.name)
 
 
-def classify(classifier: Classifier, tokenizer: Tokenizer, texts: list[str]) -> list[str]:
-    """Return the label of each text; a caller waits this long."""
-    answers = classifier.logits(encode(tokenizer, texts)).argmax(axis=1)
-    return [classifier.labels[answer] for answer in answers]
-
-
 def load_classifier(directory: Path, threads: int | None = None) -> Classifier:
     """Load a variant with its engine, to run on `threads` threads; None: on all cores.
 

@@ -165,6 +165,9 @@ class SweepConfig(Section):
         return self
 
 
+CONTROL = "control"  # the name under which one variant is measured a second time
+
+
 class BenchmarkConfig(Section):
     """Settings of the measurement."""
 

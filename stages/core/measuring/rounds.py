@@ -9,12 +9,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.core.launch.errors import InputError
-from stages.core.launch.settings import BenchmarkConfig, SweepConfig
+from stages.core.launch.settings import CONTROL, BenchmarkConfig, SweepConfig
 from stages.core.measuring.worker import Ask
 from stages.core.text.corpus import draw_texts
 
 CELL_COLUMNS = ("workload", "quantity", "round", "length", "batch")
-CONTROL = "control"  # the name under which one variant is measured a second time
 
 
 @dataclass(frozen=True)

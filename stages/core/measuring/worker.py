@@ -24,10 +24,10 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from stages.core.engines import load_engine
+from stages.core.engines.answers import classify
 from stages.core.engines.classifier import (
     WARMUP,
     Classifier,
-    classify,
     encode,
     load_classifier,
     load_tokenizer,

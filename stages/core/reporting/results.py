@@ -10,7 +10,7 @@ from transformers import AutoConfig
 from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import BENCHMARK, EVALUATION
-from stages.core.measuring.rounds import CONTROL
+from stages.core.launch.settings import CONTROL
 from stages.core.reporting.accuracy import compare, judged, retained, score
 from stages.core.reporting.latency import Estimate, speedup, summarise
 

@@ -1,7 +1,6 @@
 """From logits to answers."""
 
 import numpy as np
-from scipy.special import softmax
 
 
 def predicted(logits: np.ndarray) -> np.ndarray:
@@ -11,6 +10,8 @@ def predicted(logits: np.ndarray) -> np.ndarray:
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
     """Return the probability of each class, shape (texts, classes), from logits of that shape."""
+    from scipy.special import softmax  # 27 MB, which a worker's memory would count
+
     return softmax(logits, axis=-1)
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from stages.core.engines.classifier import classify, encode, load_classifier, load_tokenizer
+from stages.core.engines.answers import classify
+from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
 from stages.core.engines.variant import MANIFEST, Variant
 from stages.core.launch.errors import InputError
 from tests.conftest import VARIANTS

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from stages.core.engines import load_engine, openvino
+from stages.core.engines.answers import classify
 from stages.core.engines.classifier import (
     Inputs,
-    classify,
     encode,
     load_classifier,
     load_tokenizer,

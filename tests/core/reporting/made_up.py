@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from stages.core.engines.variant import variants
-from stages.core.measuring.rounds import CONTROL
+from stages.core.launch.settings import CONTROL
 from stages.core.reporting.results import accuracies, capacities, latencies
 
 FORMS = ["pytorch", "onnx", "int8", "int8_per_tensor"]

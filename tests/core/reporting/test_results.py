@@ -6,8 +6,7 @@ import pytest
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import BENCHMARK
-from stages.core.launch.settings import ReportConfig
-from stages.core.measuring.rounds import CONTROL
+from stages.core.launch.settings import CONTROL, ReportConfig
 from stages.core.reporting.latency import speedup
 from stages.core.reporting.results import (
     bottleneck,

@@ -1,0 +1,61 @@
+"""From texts to answers, as predict and serve give them and as they are timed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from stages.core.engines.classifier import Classifier, encode, load_classifier, load_tokenizer
+from stages.core.engines.variant import MANIFEST, Variant
+from stages.core.launch.cores import cores
+from stages.core.launch.errors import InputError, read_json
+from stages.core.launch.paths import BENCHMARK, MODELS, RELEASE
+from stages.core.task.decoding import predicted, probabilities
+
+Answer = tuple[str, float]  # a label and its probability
+
+
+def classify(classifier: Classifier, tokenizer: Tokenizer, texts: list[str]) -> list[str]:
+    """Return the label of each text: what "text to label" times."""
+    answers = predicted(classifier.logits(encode(tokenizer, texts)))
+    return [classifier.labels[answer] for answer in answers]
+
+
+def answering(directory: Path, threads: int) -> Callable[[list[str]], list[Answer]]:
+    """Return a function from texts, answered in one call, to the answer for each.
+
+    It has been called once already, because the first call is slower than all others.
+    """
+    classifier, tokenizer = load_classifier(directory, threads), load_tokenizer(directory)
+
+    def answer(texts: list[str]) -> list[Answer]:
+        logits = classifier.logits(encode(tokenizer, texts))
+        return [
+            (classifier.labels[number], round(float(scores[number]), 4))
+            for number, scores in zip(predicted(logits), probabilities(logits), strict=True)
+        ]
+
+    answer(["A first call."])
+    return answer
+
+
+def served(name: str | None) -> Path:
+    """Return the directory of a variant, or that of the release.
+
+    Raises:
+        InputError: it holds no model.
+    """
+    directory = Variant.named(name).directory if name else RELEASE
+    if not (directory / MANIFEST).exists():
+        made = sorted(file.parent for file in MODELS.glob(f"*/*/{MANIFEST}"))
+        names = ", ".join(f"{each.parent.name}_{each.name}" for each in made)
+        remedy = f"use --variant with one of {names}" if made else "make it with: dvc repro"
+        raise InputError(f"no model in {directory}; {remedy}")
+    return directory
+
+
+def measured_threads() -> int:
+    """Return how many threads the benchmark gave each variant, at most all cores."""
+    file = BENCHMARK / "workers.json"
+    workers = read_json(file) if file.exists() else {}
+    return min([cores(), *(worker["threads"] for worker in workers.values())])
