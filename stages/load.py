@@ -19,7 +19,7 @@ from stages.core.launch.atomic import atomic_file
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import REPORTS
-from stages.core.launch.settings import LoadConfig, Settings
+from stages.core.launch.settings import LoadConfig, ReportConfig, Settings
 from stages.core.measuring.conditions import Clocks, conditions
 from stages.core.measuring.trial import Scenario, Trial, run_trial
 from stages.core.measuring.worker import Answer, Worker
@@ -46,7 +46,7 @@ def run(config: Settings) -> str:
     for variant in tqdm(variants(config.forms), desc="load", unit="variant", disable=None):
         with Worker(variant.name, variant.directory, config.benchmark.threads) as worker:
             by_worker = partial(try_worker, worker, texts)
-            rows = search(partial(try_once, by_worker, config), config.load, config.report.sla_ms)
+            rows = search(partial(try_once, by_worker, config), config.load, config.report)
             tables.append(pd.DataFrame(rows).assign(variant=variant.name, http=False))
     alone = pd.concat(tables).query("scenario == 'SingleStream'").set_index("variant")["rate"]
     fastest = str(alone.idxmax())
@@ -54,7 +54,7 @@ def run(config: Settings) -> str:
     with serving(*options) as (_, port):
         by_http = partial(run_trial, partial(post, port), texts, threads=CLIENTS)
         attempt = partial(try_once, by_http, config)
-        rows = halve(attempt, alone.max(), 1, config.load.steps, config.report.sla_ms)
+        rows = halve(attempt, alone.max(), 1, config.load.steps, config.report)
         tables.append(pd.DataFrame(rows).assign(variant=fastest, http=True))
     load = pd.concat(tables, ignore_index=True)
     load["others_share"] = conditions(before, Clocks.read([]))["others_share"]
@@ -66,7 +66,7 @@ def run(config: Settings) -> str:
     return f"{file}: {most['variant']} answers up to {most['rate']:.0f} texts a second"
 
 
-def search(attempt: Attempt, settings: LoadConfig, sla_ms: float) -> Iterator[Row]:
+def search(attempt: Attempt, settings: LoadConfig, constraints: ReportConfig) -> Iterator[Row]:
     """Yield the trials of a variant: first what it answers at most, then the rates below that.
 
     None of these, if it misses the SLA without load.
@@ -74,21 +74,25 @@ def search(attempt: Attempt, settings: LoadConfig, sla_ms: float) -> Iterator[Ro
     alone = attempt("SingleStream", MOST, 1)
     together = attempt("Offline", alone["rate"], settings.batch)
     yield from (alone, together)
-    for most in (alone, together) if alone["ms"] <= sla_ms else ():
-        yield from halve(attempt, most["rate"], most["batch"], settings.steps, sla_ms)
+    for most in (alone, together) if alone["ms"] <= constraints.sla_ms else ():
+        yield from halve(attempt, most["rate"], most["batch"], settings.steps, constraints)
 
 
-def halve(attempt: Attempt, most: float, batch: int, steps: int, sla_ms: float) -> Iterator[Row]:
+def halve(
+    attempt: Attempt, most: float, batch: int, steps: int, constraints: ReportConfig
+) -> Iterator[Row]:
     """Yield trials of rates below `most`.
 
-    Each is in the middle between the highest one that met the SLA and the lowest that missed it.
+    Each is in the middle between the highest one that met the SLA and the lowest that missed it;
+    the first is the rate that the verdict asks for, if it does.
     """
     met, missed = 0.0, most
-    for _ in range(steps):
-        rate = (met + missed) / 2
+    wanted = constraints.requests_per_second or most
+    for step in range(steps):
+        rate = wanted if step == 0 and wanted < most else (met + missed) / 2
         tried = attempt("Server", rate, batch)
         yield tried
-        met, missed = (rate, missed) if tried["ms"] <= sla_ms else (met, rate)
+        met, missed = (rate, missed) if tried["ms"] <= constraints.sla_ms else (met, rate)
 
 
 def try_once(

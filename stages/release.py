@@ -85,6 +85,7 @@ def card(config: Settings, variant: Variant, table: pd.DataFrame) -> str:
         encoder=config.model,
         texts=config.data,
         manifest=manifest,
+        threads=config.benchmark.threads,
         machine=read_json(MACHINE),
     ).content
 

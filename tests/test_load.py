@@ -1,20 +1,30 @@
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import pairwise
 
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.core.launch.settings import LoadConfig
+from stages.core.launch.parse import parse
+from stages.core.launch.settings import LoadConfig, ReportConfig, Settings
 from stages.load import search
-from tests.conftest import VARIANTS
+from tests.conftest import VARIANTS, composed
 
 
-def settings(steps: int) -> LoadConfig:
+def load(steps: int) -> LoadConfig:
     return LoadConfig(seconds=1, steps=steps, batch=8, wait_ms=0)
 
 
-def trials(limit: float, steps: int, alone_ms: float = 1) -> Iterator[dict]:
+@cache
+def constraints(wanted: float | None) -> ReportConfig:
+    report = parse(composed(), Settings).report
+    return report.model_copy(update={"sla_ms": 50, "requests_per_second": wanted})
+
+
+def trials(
+    limit: float, steps: int, alone_ms: float = 1, wanted: float | None = None
+) -> Iterator[dict]:
     """Yield the trials of what answers 100 requests a second, within the SLA up to `limit`."""
 
     def attempt(scenario: str, rate: float, batch: int) -> dict:
@@ -23,9 +33,10 @@ def trials(limit: float, steps: int, alone_ms: float = 1) -> Iterator[dict]:
             return row | {"rate": rate, "ms": 10 if rate <= limit else 99}
         return row | {"rate": 100.0, "ms": alone_ms}
 
-    return search(attempt, settings(steps), sla_ms=50)
+    return search(attempt, load(steps), constraints(wanted))
 
 
+@settings(deadline=None)  # the first composes the settings
 @given(st.floats(0, 100), st.integers(1, 9))
 def test_each_trial_halves_where_the_highest_rate_can_be(limit: float, steps: int) -> None:
     table = pd.DataFrame(trials(limit, steps))
@@ -36,6 +47,13 @@ def test_each_trial_halves_where_the_highest_rate_can_be(limit: float, steps: in
         assert limit - 100 / 2**steps <= (0 if pd.isna(met) else met) <= limit
         moves = [abs(after - before) for before, after in pairwise(tried["rate"])]
         assert moves == [100 / 2**step for step in range(2, steps + 1)]
+
+
+def test_the_rate_that_is_asked_for_is_the_first_that_is_tried() -> None:
+    tried = [each["rate"] for each in trials(70, 3, wanted=60) if each["scenario"] == "Server"]
+    assert tried == [60, 80, 70] * 2
+    beyond = [each["rate"] for each in trials(70, 3, wanted=101) if each["scenario"] == "Server"]
+    assert beyond == [50, 75, 62.5] * 2
 
 
 def test_what_misses_the_sla_without_load_is_not_tried_under_any() -> None:

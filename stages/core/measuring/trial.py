@@ -21,9 +21,8 @@ import mlperf_loadgen as lg
 
 Scenario = Literal["SingleStream", "Server", "Offline"]
 LOG = "mlperf_log_detail.txt"  # one JSON object per line, after a prefix
-RATES = {  # where the log has the requests a second
+RATES = {  # where the log has the requests a second that were answered
     "SingleStream": "result_qps_with_loadgen_overhead",
-    "Server": "result_scheduled_samples_per_sec",
     "Offline": "result_samples_per_second",
 }
 
@@ -46,6 +45,7 @@ def run_trial(
 ) -> dict[str, float]:
     """Return rate (requests a second), requests, and ms (the percentile of their latencies).
 
+    The rate is that of the answers or, in Server, that of the process which sends the requests.
     `answer` is called in so many threads.
     """
     waiting: SimpleQueue[lg.QuerySample | None] = SimpleQueue()
@@ -85,7 +85,7 @@ def run_trial(
         lg.DestroyQSL(library)
         lg.DestroySUT(system)
     return {
-        "rate": found[RATES[trial.scenario]],
+        "rate": found[RATES[trial.scenario]] if trial.scenario in RATES else trial.rate,
         # An Offline query holds all of them.
         "requests": found.get("effective_samples_per_query", 1) * found["result_query_count"],
         "ms": found[f"result_{trial.percentile}.00_percentile_latency_ns"] / 1e6,
@@ -117,7 +117,8 @@ def _settings(trial: Trial) -> lg.TestSettings:
     if trial.scenario == "Server":
         settings.server_target_qps = trial.rate
         # A fixed number of requests, because it would go on until a tail is significant.
-        settings.min_query_count = max(1, math.ceil(trial.rate * trial.seconds))
+        # At least two, between which there is a time.
+        settings.min_query_count = max(2, math.ceil(trial.rate * trial.seconds))
         settings.max_query_count = settings.min_query_count
         settings.min_duration_ms = 0
     else:

@@ -55,6 +55,7 @@ def page(found: Findings) -> str:
         "markdown": tables.markdown,
         "literal": tables.literal,
         "title": lambda name: Variant.named(name).title,
+        "share": lambda share: "unknown" if share is None else f"{share:.1%}",
     }
     return environment.from_string(TEMPLATE.read_text()).render(
         vars(found),
@@ -109,9 +110,9 @@ def warnings(found: Findings) -> Iterator[str]:
     shares |= {"profile": found.profile["others_share"].max()}
     shares |= {"load": found.load["others_share"].max()}
     for stage, share in shares.items():
-        if share > OTHERS_BOUND:
+        if (share or 0) > OTHERS_BOUND:
             yield f"other programs took {share:.0%} of the machine during the {stage}"
-    if conditions["stolen_share"] > STOLEN_BOUND:
+    if (conditions["stolen_share"] or 0) > STOLEN_BOUND:
         yield f"the host withheld {conditions['stolen_share']:.0%} of the machine"
     if conditions["throttled_periods"]:
         yield f"a CPU quota of {conditions['cpu_quota']:g} cores paused the measurement"
@@ -140,26 +141,25 @@ def headline(table: pd.DataFrame) -> str:
 
 
 def served(table: pd.DataFrame, constraints: ReportConfig) -> str:
-    """Return one sentence on the load that the headline's variant and the baseline stand."""
-    rates = {
-        Variant.named(name).title: table.loc[name, "single_rps"]
-        for name in (results.headliner(table), results.BASELINE)
-    }
-    (title, rate), (baseline, before) = rates.items()
-    return (
-        f"{title.capitalize()} answers {f'{rate:.0f}' if rate else 'no'} requests a second within "
-        f"{constraints.sla_ms:g} ms (p{constraints.sla_percentile}, waiting included), {baseline} "
-        f"{f'{before:.0f}' if before else 'none'}"
+    """Return one sentence on the load that the headline's variant and the baseline sustain."""
+    name, baseline = results.headliner(table), results.BASELINE
+    rates = table["single_rps"].map(tables.per_second)
+    sentence = (
+        f"{Variant.named(name).title.capitalize()} answers {rates[name]} requests a second within "
+        f"{constraints.sla_ms:g} ms (p{constraints.sla_percentile}, waiting included)"
     )
+    if name == baseline:
+        return sentence
+    return f"{sentence}, {Variant.named(baseline).title} {rates[baseline]}"
 
 
 def over_http(load: pd.DataFrame, sla_ms: float) -> str:
-    """Return one sentence on the load that the fastest variant stands behind HTTP."""
+    """Return one sentence on the load that the fastest variant sustains over HTTP."""
     tried = load[load["http"]]
     met, missed = results.met_and_missed(tried, sla_ms)
     name = tried["variant"].iloc[0]
-    limit = f"{met:.0f} a second" if met else "no rate that was tried"
-    beyond = "" if pd.isna(missed) else f" (not {missed:.0f})"
+    limit = f"{tables.per_second(met)} a second" if met else "no rate that was tried"
+    beyond = "" if pd.isna(missed) else f" (not {tables.per_second(missed)})"
     return (
         f"Over HTTP (`python stages/serve.py --variant={name}`), {Variant.named(name).title} "
         f"answers {limit} within the SLA{beyond}"

@@ -76,8 +76,12 @@ def _answers(data: pd.DataFrame, answer: str, confidence: str) -> pd.Series:
 
 def _rates(data: pd.DataFrame, kind: str) -> pd.Series:
     met, missed = data[f"{kind}_rps"], data[f"{kind}_missed_rps"]
-    cells = met.map("{:.0f}".format) + missed.map(" (not {:.0f})".format).where(missed.notna(), "")
-    return cells.where(met > 0, "none")
+    return met.map(per_second) + (" (not " + missed.map(per_second) + ")").where(missed.notna(), "")
+
+
+def per_second(rate: float) -> str:
+    """Return requests a second without digits that a measurement lacks."""
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 VARIANT = Column("Variant", _titles)

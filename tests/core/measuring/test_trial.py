@@ -1,3 +1,4 @@
+import time
 from queue import SimpleQueue
 
 import pytest
@@ -23,11 +24,19 @@ def test_requests_that_come_at_once_are_answered_in_full_batches(batch: int, cal
 
 
 def test_requests_arrive_at_the_rate_that_is_asked_for() -> None:
+    times: list[float] = []
+    found = run_trial(
+        lambda _: times.append(time.perf_counter()), TEXTS, trial("Server", 2000, 0.2)
+    )
+    assert found["requests"] == len(times) == 400
+    assert len(times) / (times[-1] - times[0]) == pytest.approx(found["rate"], rel=0.2)
+
+
+def test_a_rate_at_which_no_request_would_come_in_time_gets_two() -> None:
     answered: list[list[str]] = []
-    found = run_trial(answered.append, TEXTS, trial("Server", 2000, 0.2))
-    assert found["requests"] == len(answered) == 400
-    assert found["rate"] == pytest.approx(2000, rel=0.2)
-    assert all(len(batch) == 1 for batch in answered)
+    found = run_trial(answered.append, TEXTS, trial("Server", 20, 0.001))
+    assert found["requests"] == len(answered) == 2
+    assert found["ms"] > 0
 
 
 def test_one_request_at_a_time_is_answered_before_the_next_is_sent() -> None:

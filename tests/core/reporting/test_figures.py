@@ -1,6 +1,26 @@
-import pandas as pd
+import io
+import re
 
-from stages.core.reporting.figures import accuracy_latency
+import pandas as pd
+import pytest
+
+from stages.core.reporting.figures import accuracy_latency, latency_by_rate
+from tests.core.reporting.made_up import MS, load
+
+
+@pytest.mark.parametrize("sla_ms", [50, 1])
+def test_the_load_has_a_point_for_each_variant_even_if_none_meets_the_sla(sla_ms: float) -> None:
+    trials = load(MS)
+    if sla_ms == 1:
+        trials = trials[trials["scenario"] != "Server"]
+    chart = latency_by_rate(trials, 99, sla_ms)
+    shown = {row["variant"] for row in chart.to_dict()["datasets"].popitem()[1]}
+    assert len(shown) == (len(MS) if sla_ms == 1 else sum(ms <= 50 for ms in MS.values()))
+    svg = io.StringIO()
+    chart.save(svg, format="svg")
+    width = re.search(r'<svg[^>]* width="([\d.]+)"', svg.getvalue())
+    assert width
+    assert float(width[1]) < 2000
 
 
 def test_the_tooltip_of_a_point_names_its_values_with_their_units(table: pd.DataFrame) -> None:

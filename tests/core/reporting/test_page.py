@@ -148,12 +148,21 @@ def test_the_load_is_that_of_the_headlines_variant_and_the_baseline(table: pd.Da
     found = findings(table)
     assert served(table, found.constraints) == (
         "Student int8 answers 167 requests a second within 50 ms (p50, waiting included), "
-        "teacher pytorch none"
+        "teacher pytorch 0"
     )
+
+
+def test_a_page_that_recommends_the_baseline_compares_it_with_nothing() -> None:
+    table = results(recommended="teacher_pytorch")
+    found = findings(table)
+    assert served(table, found.constraints) == (
+        "Teacher pytorch answers 0 requests a second within 50 ms (p50, waiting included)"
+    )
+    assert page(found)
     rows = page(found).split("### Under load")[1].split("## Accuracy")[0].splitlines()
     cells = {line.split("|")[1].strip(): line.split("|")[2:5] for line in rows if "|" in line}
     assert [each.strip() for each in cells["student int8"]] == ["167 (not 250)", "167", "333"]
-    assert [each.strip() for each in cells["teacher pytorch"]] == ["none", "none", "17"]
+    assert [each.strip() for each in cells["teacher pytorch"]] == ["0", "0", "17"]
     expected = "student int8 per tensor answers 80 a second within the SLA (not 120), one by one"
     assert f"stages/serve.py --variant=student_int8_per_tensor`), {expected}" in page(found)
 

@@ -24,7 +24,8 @@ TABLE = pd.DataFrame(
     },
     index=["teacher_pytorch", "teacher_onnx", "teacher_int8_per_tensor", "student_int8"],
 )
-rows = st.tuples(st.floats(0.1, 300), st.floats(0.5, 40), st.floats(0.5, 1))
+shares = st.integers(5_000, 10_000).map(lambda number: number / 1e4)  # no rounding decides
+rows = st.tuples(st.floats(0.1, 300), st.floats(0.5, 40), shares)
 tables = (
     st.lists(rows, min_size=1, max_size=8)
     .map(
