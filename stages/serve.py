@@ -3,8 +3,8 @@
     curl -d '{"texts": ["A lovely film."]}' http://127.0.0.1:8000/classify
 
 Not a stage. mosec does the serving: GET / says whether it is up, /metrics has its figures for
-Prometheus. One process reads requests and another answers them, so that a request that is refused
-costs no other one its answer.
+Prometheus. One process reads requests and another answers them, so that a rejected request does not
+fail its batch.
 """
 
 import argparse
@@ -23,12 +23,13 @@ from typing import Any
 
 from mosec import Server, Worker
 from mosec.args import is_port_available
-from mosec.errors import ValidationError
+from mosec.errors import DecodingError, ValidationError
 
 from stages.core.engines.answers import answering, measured_threads, served
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import check_root
 
+SENTENCE = 'send {"texts": ["a text", …]}'
 MAX_TEXTS = 64  # of one request
 MAX_BYTES = 1_000_000  # of one request
 VARIANT, THREADS = "BERT_LATENCY_VARIANT", "BERT_LATENCY_THREADS"  # for its processes
@@ -41,6 +42,17 @@ class Read(Worker):
 
     serialize_ipc, deserialize_ipc = Worker.serialize, Worker.deserialize  # JSON, not pickle
 
+    def deserialize(self, data: bytes) -> Any:
+        """Return the JSON of a request's body.
+
+        Raises:
+            ValidationError: it is none.
+        """
+        try:
+            return super().deserialize(data)
+        except DecodingError as error:
+            raise ValidationError(f"{SENTENCE}: the body is no JSON") from error
+
     def forward(self, data: dict[str, list[str]]) -> list[str]:
         """Return the texts of {"texts": [text, …]}.
 
@@ -49,13 +61,13 @@ class Read(Worker):
         """
         texts = data.get("texts") if isinstance(data, dict) else None
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise ValidationError('send {"texts": ["a text", …]}')
+            raise ValidationError(SENTENCE)
         if not texts or not all(text.strip() for text in texts):
             raise ValidationError("texts has no text, or an empty one; leave that out")
         if len(texts) > MAX_TEXTS:
             raise ValidationError(f"texts has {len(texts)} texts; send {MAX_TEXTS} at most")
         if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
-            raise ValidationError("texts has half of a surrogate pair, which is no character")
+            raise ValidationError("texts holds a lone surrogate; send valid Unicode")
         return texts
 
 
@@ -87,7 +99,7 @@ class Classify(Worker):
 
 @contextmanager
 def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen, int]]:
-    """Serve on a free port, with the command line's arguments; give the process and the port.
+    """Serve on a free port, with the command line's arguments; yield the process and the port.
 
     Raises:
         InputError: it ended, or does not answer within START_SECONDS.
@@ -151,10 +163,16 @@ def main() -> None:
         "--capacity", type=int, default=64, help="requests that may wait; more are refused (429)"
     )
     parser.add_argument(
+        "--timeout-s",
+        type=int,
+        default=60,
+        help="after which a request gets a 408",
+    )
+    parser.add_argument(
         "--until-stdin-ends", action="store_true", help="end also when standard input does"
     )
     options = parser.parse_args()
-    for name in ("batch", "wait_ms", "capacity", "threads"):
+    for name in ("batch", "wait_ms", "capacity", "timeout_s", "threads"):
         value = getattr(options, name)
         if value is not None and value < 1:
             parser.error(f"--{name.replace('_', '-')} = {value}; give 1 or more")
@@ -171,7 +189,8 @@ def main() -> None:
     if not available:
         raise InputError(f"--port = {options.port} is in use; give another")
     settings = {"address": options.address, "port": options.port, "capacity": options.capacity}
-    settings |= {"max-request-size": MAX_BYTES, "log-level": "warning"}
+    settings |= {"timeout": 1000 * options.timeout_s, "max-request-size": MAX_BYTES}
+    settings |= {"log-level": "warning"}
     sys.argv[1:] = [f"--{name}={value}" for name, value in settings.items()]  # which mosec reads
     os.environ[VARIANT] = options.variant or ""
     os.environ[THREADS] = str(options.threads or measured_threads())

@@ -42,12 +42,17 @@ def test_answers_are_those_of_predict_in_any_batch(served: Classify) -> None:
         ({"texts": []}, "texts has no text, or an empty one"),
         ({"texts": ["good", " "]}, "texts has no text, or an empty one"),
         ({"texts": ["good"] * (MAX_TEXTS + 1)}, "texts has 65 texts; send 64 at most"),
-        ({"texts": ["good", "\ud83d film"]}, "half of a surrogate pair"),
+        ({"texts": ["good", "\ud83d film"]}, "texts holds a lone surrogate"),
     ],
 )
 def test_a_request_without_texts_is_refused(request_: Any, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Read().forward(request_)
+
+
+def test_a_body_that_is_no_json_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r'send \{"texts".*no JSON'):
+        Read().deserialize(b"{texts: good}")
 
 
 @pytest.mark.parametrize(
