@@ -3,19 +3,21 @@
 import codecs
 import csv
 import gzip
+import itertools
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Set
 from numbers import Number
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from stages.core.launch.errors import InputError
+from stages.core.launch.errors import InputError, reason
 from stages.core.launch.inputs import Reading
 from stages.core.text.guesses import (
     guess_escape,
@@ -25,6 +27,9 @@ from stages.core.text.guesses import (
     wrong_encoding,
 )
 
+if TYPE_CHECKING:
+    from _csv import Reader
+
 csv.field_size_limit(2**31 - 1)
 LINES = (".csv", ".tsv", ".txt", ".jsonl")
 SUFFIXES = (*LINES, ".parquet", ".arrow")
@@ -32,6 +37,8 @@ ARROW_FILE = b"ARROW1"  # how Feather files begin, too
 MAX_BYTES = 4 * 2**30  # unpacked: 50 kB can become gigabytes
 UTF8_MARK_IN_CP1252 = "ï»¿"
 PARQUET_ROWS = 64  # at a time
+EXCELS_SEPARATOR = re.compile(r"sep=(.)\s*")  # as the first line, which Excel writes and reads
+UNQUOTE = '-S "data.quote=\'\\"\'"'  # for a shell
 
 
 def suffix_of(path: Path) -> str:
@@ -72,8 +79,7 @@ def read_table(path: Path, how: Reading, wanted: Set[str] = frozenset()) -> pd.D
         *(ValueError, RecursionError, OSError, EOFError),
         *(csv.Error, zlib.error, pa.ArrowException),
     ) as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise InputError(f"{path.name} can't be read as {suffix} ({reason})") from error
+        raise InputError(f"{path.name} can't be read as {suffix} ({reason(error)})") from error
     if table.empty:
         raise InputError(f"{path.name} holds no rows; remove it or fill it")
     return table
@@ -83,7 +89,7 @@ def header_of(path: Path, how: Reading) -> list[str]:
     """Return the first row of a csv, tsv or txt file; an empty one if it can't be read."""
     try:
         with opened(path, how.encoding) as file:
-            return next(_rows(file, how, suffix_of(path)), [])
+            return next(filter(None, _reader(file, how, suffix_of(path))), [])
     except (OSError, EOFError, ValueError, csv.Error, zlib.error):
         return []
 
@@ -178,44 +184,49 @@ def _read_jsonl(path: Path, encoding: str) -> pd.DataFrame:
     return pd.DataFrame(rows, dtype=object)  # so that large integers stay exact
 
 
-def _rows(file: TextIO, how: Reading, suffix: str) -> Iterator[list[str]]:
+def _reader(file: TextIO, how: Reading, suffix: str) -> "Reader":
     quote = how.quote if how.quote is not None else '"' if suffix == ".csv" else ""
-    return (
-        row
-        for row in csv.reader(
-            _lines(file),
-            delimiter=separator_of(how, suffix),
-            quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
-            quotechar=quote or None,
-            escapechar=how.escape or None,
-            doublequote=not how.escape,
-            strict=bool(quote),  # quotes must be balanced
-        )
-        if row
+    lines = _lines(file)
+    first = next(lines, "")
+    named = EXCELS_SEPARATOR.fullmatch(first)
+    separator = named[1] if named and how.separator is None else separator_of(how, suffix)
+    return csv.reader(
+        itertools.chain(["\n" if named else first], lines),
+        delimiter=separator,
+        quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
+        quotechar=quote or None,
+        escapechar=how.escape or None,
+        doublequote=not how.escape,
+        strict=bool(quote),  # quotes must be balanced
     )
 
 
 def _read_delimited(path: Path, how: Reading, suffix: str, wanted: Set[str]) -> pd.DataFrame:
+    unquoted = how.quote is None and suffix != ".csv"
     with opened(path, how.encoding) as file:
-        rows = _rows(file, how, suffix)
+        reader = _reader(file, how, suffix)
+        rows = filter(None, reader)
         try:
             header = how.columns or next(rows, [])
             kept = _chosen(header, wanted)
             columns: list[list[str]] = [[] for _ in kept]
-            for number, row in enumerate(rows, start=1):
+            for row in rows:
                 if len(row) != len(header):
                     hint = guess_separator(path, how, suffix, wanted)
+                    if unquoted and row[0].startswith('"'):
+                        hint += f" or, as a text in quotes may go on in the next line, {UNQUOTE}"
                     raise ValueError(
-                        f"row {number} has {len(row)} fields, not {len(header)}; correct it{hint}"
+                        f"line {reader.line_num} has {len(row)} fields, not {len(header)}; "
+                        f"correct it{hint}"
                     )
                 for column, place in zip(columns, kept, strict=True):
                     column.append(row[place])
         except csv.Error as error:
             hint = guess_separator(path, how, suffix, wanted) + guess_escape(path, how)
-            raise csv.Error(f"{error}; correct it{hint}") from error
-    if how.quote is None and suffix != ".csv" and any(map(_are_quoted, columns)):
+            raise csv.Error(f"line {reader.line_num}: {error}; correct it{hint}") from error
+    if unquoted and any(map(_are_quoted, columns)):
         raise ValueError(
-            'its fields seem to be in quotes; use -S "data.quote=\'\\"\'" to read them without, or '
+            f"its fields seem to be in quotes; use {UNQUOTE} to read them without, or "
             "-S data.quote= if these belong to the texts"
         )
     if how.escape is None and any('\\"' in field for column in columns for field in column):
