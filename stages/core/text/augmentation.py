@@ -12,38 +12,43 @@ from random import Random
 import torch
 from transformers import PreTrainedTokenizerBase
 
-WORD = re.compile(r"\w+")
-BREAK = re.compile(r'[,;:.!?()"]+|\s[-–—]+\s|--')
+# Han characters and kana, between which there are no spaces: each counts as a word.
+ALONE = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+WORD = re.compile(rf"[{ALONE}]|[^\W{ALONE}]+")
+WRITTEN = re.compile(rf"[{ALONE}]|[^\s{ALONE}]+")  # a word with the punctuation beside it
+BREAK = re.compile(r'[,;:.!?()"，、。；：！？…（）「」『』]+|\s[-–—]+\s|--')
 JOINTS = (", ", " and ", " but ", "; ", ". ")  # between clauses
+JOINT_ALONE = "，"
 NEIGHBOURS = 8  # of a word
 ROWS = 512  # of a product with all words
 RUN = 8  # words that a made text may not share with a held-out one
-WHOLE = 4  # words from which on a held-out text is not found in others by chance
+WHOLE = 4  # words from which on a held-out text does not occur in others by chance
 
 
 def clauses(text: str) -> list[str]:
     """Return the parts of a text between punctuation marks, of two words or more."""
     parts = (part.strip() for part in BREAK.split(text))
-    return [part for part in parts if len(part.split()) > 1]
+    return [part for part in parts if len(WRITTEN.findall(part)) > 1]
 
 
 def spans(text: str, count: int, random: Random) -> list[str]:
     """Return `count` random runs of a text's words, of two or more but not all; none of two."""
-    words = text.split()
+    words = [match.span() for match in WRITTEN.finditer(text)]
     found = []
     for _ in range(count if len(words) > 2 else 0):
         length = random.randint(2, len(words) - 1)
         start = random.randint(0, len(words) - length)
-        found.append(" ".join(words[start : start + length]))
+        found.append(text[words[start][0] : words[start + length - 1][1]])
     return found
 
 
 def joined(parts: list[str], count: int, random: Random) -> list[str]:
     """Return `count` joins of two random clauses."""
-    return [
-        random.choice(parts) + random.choice(JOINTS) + random.choice(parts)
-        for _ in range(count if parts else 0)
-    ]
+    found = []
+    for _ in range(count if parts else 0):
+        first, joint, second = (random.choice(each) for each in (parts, JOINTS, parts))
+        found.append(first + (JOINT_ALONE if re.search(f"[{ALONE}]", first) else joint) + second)
+    return found
 
 
 def replaced(text: str, near: dict[str, list[str]], share: float, random: Random) -> str:

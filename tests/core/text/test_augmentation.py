@@ -16,6 +16,20 @@ def test_clauses_are_what_stands_between_punctuation() -> None:
     assert clauses(text) == ["A well-made film", "at that", "see it"]
 
 
+def test_characters_are_the_words_of_scripts_without_spaces() -> None:
+    text = "这部电影很好看，演员也不错。"
+    assert clauses(text) == ["这部电影很好看", "演员也不错"]
+    found = spans(text, 9, Random(0))
+    assert len({*found}) > 3
+    assert all(span in text for span in found)
+    assert set(joined(["很好", "不错"], 9, Random(0))) <= {
+        f"{first}，{second}" for first in ("很好", "不错") for second in ("很好", "不错")
+    }
+    assert replaced(text, {"好": ["妙"]}, 1, Random(0)) == text.replace("好", "妙")
+    assert HeldOut([text]).overlaps("我说这部电影很好看演真的") is True
+    assert HeldOut([text]).overlaps("这部片子不好") is False
+
+
 @given(TEXTS, st.integers(0, 5), st.integers())
 def test_a_span_is_a_part_of_its_text(text: str, count: int, seed: int) -> None:
     found = spans(text, count, Random(seed))
