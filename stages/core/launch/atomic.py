@@ -19,7 +19,7 @@ import psutil
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
     """Yield a private directory that becomes `path`, replacing it, when the block succeeds."""
-    with _partial(path) as partial:
+    with scratch_beside(path) as partial:
         yield partial
         partial.chmod(0o755)
         if path.exists():
@@ -30,13 +30,14 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a private file name that becomes `path`, replacing it, when the block succeeds."""
-    with _partial(path) as partial:
+    with scratch_beside(path) as partial:
         yield partial / path.name
         (partial / path.name).replace(path)
 
 
 @contextmanager
-def _partial(path: Path) -> Iterator[Path]:
+def scratch_beside(path: Path) -> Iterator[Path]:
+    """Yield a private directory on the disk of `path`, and remove it after the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{path.name}.*.partial"):
         process = leftover.name.removeprefix(f".{path.name}.").split(".")[0]
@@ -47,7 +48,7 @@ def _partial(path: Path) -> Iterator[Path]:
     try:
         yield partial
     except OSError as error:
-        error.filename = error.filename or str(path)  # a failed write doesn't say of what
+        error.filename = error.filename or str(path)  # a failed write does not name its file
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
