@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -65,17 +66,24 @@ def conditions(before: Clocks, after: Clocks) -> dict[str, Any]:
     Shares are of the time of our cores, from 0 to 1. Unknown values are null.
     """
     passed = {name: value - asdict(before)[name] for name, value in asdict(after).items()}
-    others = max(0.0, passed["busy"] - passed["ours"])
-    battery = psutil.sensors_battery()
-    return {
-        "others_share": round(others / passed["available"], 4),
-        "stolen_share": round(passed["stolen"] / passed["available"], 4),
+    others, available = max(0.0, passed["busy"] - passed["ours"]), passed["available"]
+    return {  # some sandboxes count no time
+        "others_share": round(others / available, 4) if available else None,
+        "stolen_share": round(passed["stolen"] / available, 4) if available else None,
         "throttled_periods": passed["throttled"],
         "cpu_quota": quota(),
         "governor": read(CPU / "cpu0/cpufreq/scaling_governor"),
         "boost": read(CPU / "cpufreq/boost"),
-        "on_battery": None if battery is None else not battery.power_plugged,
+        "on_battery": _on_battery(),
     }
+
+
+def _on_battery() -> bool | None:
+    try:
+        battery = psutil.sensors_battery()
+    except OSError:  # a system without /sys/class/power_supply
+        return None
+    return None if battery is None or battery.power_plugged is None else not battery.power_plugged
 
 
 def commit() -> str | None:
@@ -91,5 +99,7 @@ def commit() -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
+    if not shutil.which("git"):
+        return None
     done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else None

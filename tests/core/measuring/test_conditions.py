@@ -2,7 +2,9 @@ import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
+import psutil
 import pytest
 
 from stages.core.measuring.conditions import TICKS, Clocks, commit, conditions, our_cores
@@ -16,6 +18,25 @@ def test_what_was_neither_ours_nor_idle_is_others() -> None:
     assert found["others_share"] == (100 - 50) / 200
     assert found["stolen_share"] == 20 / 200
     assert found["throttled_periods"] == 3
+
+
+def test_a_sandbox_that_counts_no_time_and_has_no_battery_spoils_no_measurement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing() -> None:
+        raise FileNotFoundError("/sys/class/power_supply")
+
+    monkeypatch.setattr(psutil, "sensors_battery", missing)
+    found = conditions(BEFORE, replace(BEFORE, ours=60))
+    assert [found[key] for key in ("others_share", "stolen_share", "on_battery")] == [None] * 3
+
+
+@pytest.mark.parametrize(("plugged", "on_battery"), [(None, None), (True, False), (False, True)])
+def test_a_battery_whose_charger_is_unknown_is_no_warning(
+    monkeypatch: pytest.MonkeyPatch, plugged: bool | None, on_battery: bool | None
+) -> None:
+    monkeypatch.setattr(psutil, "sensors_battery", lambda: Mock(power_plugged=plugged))
+    assert conditions(BEFORE, BEFORE)["on_battery"] is on_battery
 
 
 def test_the_clocks_go_on_and_know_ours_from_others() -> None:
