@@ -1,6 +1,10 @@
 """Let the teacher label every text that the student learns from."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
+import torch
 from datasets import Dataset, DatasetDict, Value, concatenate_datasets
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -21,16 +25,21 @@ def run(config: Settings) -> str:
     A stage of its own, so that another student or loss finds them in the cache.
     """
     device = begin(config.device, config.processes)
-    directory = existing(Variant("teacher", "pytorch").directory)
-    teacher = AutoModelForSequenceClassification.from_pretrained(directory).eval().to(device)
-    tokenizer = AutoTokenizer.from_pretrained(directory)
+    label = labeller(device, bf16=bf16_wanted(config.bf16, device))
     texts = all_texts(load_corpus(), load_texts(AUGMENTED))
-    bf16 = bf16_wanted(config.bf16, device)
-    logits = logits_of(teacher, tokenizer, texts["text"][:], bf16=bf16, name="teacher's logits")
+    logits = label(texts["text"][:])
     if rank() == 0:
         with atomic_directory(LABELLED) as part:
             texts.add_column("teacher_logits", logits.tolist()).save_to_disk(part)
     return f"{LABELLED} with {len(texts)} texts, labelled on {described(device)}"
+
+
+def labeller(device: torch.device, *, bf16: bool) -> Callable[[list[str]], np.ndarray]:
+    """Return a function from texts to the teacher's logits, shape (texts, classes)."""
+    directory = existing(Variant("teacher", "pytorch").directory)
+    teacher = AutoModelForSequenceClassification.from_pretrained(directory).eval().to(device)
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    return partial(logits_of, teacher, tokenizer, bf16=bf16, name="teacher's logits")
 
 
 def all_texts(corpus: DatasetDict, augmented: Dataset) -> Dataset:

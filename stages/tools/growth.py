@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from stages.core.engines.classifier import encode, load_classifier, load_tokenizer, milliseconds
-from stages.core.engines.variant import Variant, variants
+from stages.core.engines.classifier import milliseconds
+from stages.core.engines.variant import variants
 from stages.core.launch.atomic import atomic_directory, write_text
 from stages.core.launch.errors import InputError, read_json
 from stages.core.launch.lock import machine_lock
@@ -38,6 +38,7 @@ from stages.core.launch.paths import (
     existing,
 )
 from stages.core.measuring.conditions import commit
+from stages.core.measuring.worker import Worker
 from stages.core.reporting.results import accuracies
 from stages.core.reporting.tables import markdown
 from stages.core.text.corpus import label_names, load_corpus, load_texts
@@ -46,8 +47,8 @@ from stages.tools.params import composed
 
 FACTORS = (1, 10, 100)
 PLANNED = 100_000_000  # texts, to which time and memory are extrapolated
-SAMPLE = 64  # texts that pass through a model
-STEPS = 5  # of training
+SAMPLE = 256  # texts that pass through a model
+STEPS = 50  # of training, whose batches are long and short ones
 NEW = [
     *("data=local", "data.source.path=texts.csv", "data.text=text", "data.label=label"),
     # As README advises for many texts.
@@ -73,8 +74,9 @@ def run(overrides: list[str]) -> Path:
     with machine_lock(alone=True), tempfile.TemporaryDirectory(prefix="growth-") as scratch:
         real = begin_project(Path(scratch) / "real", ENCODER, CORPUS, LABELLED, MODELS)
         costs = json.loads(measure(real, overrides, MODULE, "passes")[2][-1])
-        _, step = json.loads(measure(real, overrides, MODULE, "distill")[2][-1])
-        costs["distill, a pass"] = step / settings.distill.batch_size
+        for stage in ("finetune", "distill"):
+            _, step = json.loads(measure(real, overrides, MODULE, stage)[2][-1])
+            costs[f"{stage}, a pass"] = step / getattr(settings, stage).batch_size
         progress = tqdm(FACTORS, desc="growth", unit="corpus", disable=None)
         for texts in (factor * count for factor in progress):
             project = begin_project(Path(scratch) / str(texts), ENCODER)
@@ -84,14 +86,13 @@ def run(overrides: list[str]) -> Path:
             found = {
                 "prepare": measured("stages.prepare"),
                 "augment": measured("stages.augment"),
-                "finetune, until its first step": measured(MODULE, "finetune"),
+                "finetune, until its first step": measured(MODULE, "start"),
                 "report, scores and intervals": measured(MODULE, "scores"),
             }
             for phase, (seconds, gb, printed) in found.items():
                 rows.append({"phase": phase, "texts": texts, "seconds": seconds, "gb": gb})
                 if phase.startswith("finetune"):
-                    rows[-1]["seconds"], step = json.loads(printed[-1])
-                    costs["finetune, a pass"] = step / settings.finetune.batch_size
+                    rows[-1]["seconds"], _ = json.loads(printed[-1])
             for phase, number in passing(project).items():
                 rows.append({"phase": phase, "texts": texts, "seconds": costs[phase] * number})
     table = pd.DataFrame(rows).assign(extrapolated=lambda rows: rows["gb"].isna())
@@ -163,40 +164,27 @@ def measure(
 
 def passes(overrides: list[str]) -> None:
     """Print the seconds of a text where it only passes through a model, by phase."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
     from stages.core.training.device import begin, bf16_wanted
-    from stages.core.training.logits import logits_of
+    from stages.label import labeller
 
     settings = composed(overrides)
     device = begin(settings.device, processes=1)
-    directory = Variant("teacher", "pytorch").directory
-    teacher = AutoModelForSequenceClassification.from_pretrained(directory).eval().to(device)
-    bf16 = bf16_wanted(settings.bf16, device)
-    tokenizer = AutoTokenizer.from_pretrained(directory)
-    label = partial(logits_of, teacher, tokenizer, bf16=bf16, name="teacher's logits")
+    label = labeller(device, bf16=bf16_wanted(settings.bf16, device))
     texts = load_texts(LABELLED)["text"][:]
     texts = texts[:: max(1, len(texts) // SAMPLE)]
-    label(texts)
+    label(texts[:1])
     costs = {"label": milliseconds(lambda: label(texts)) / len(texts)}
     texts = load_corpus()["test"]["text"][:SAMPLE]
-    costs["evaluate, all variants"] = sum(
-        answer(variant.directory, settings.benchmark.threads, texts) / len(texts)
-        for variant in variants(settings.forms)
-    )
+    costs["evaluate, all variants"] = 0.0
+    for variant in variants(settings.forms):
+        with Worker(variant.name, variant.directory, settings.benchmark.threads) as worker:
+            found = worker.ask({"texts": texts})
+        costs["evaluate, all variants"] += (found["plain_ms"] + found["encode_ms"]) / len(texts)
     print(json.dumps({phase: ms / 1e3 for phase, ms in costs.items()}))
 
 
-def answer(directory: Path, threads: int, texts: list[str]) -> float:
-    """Return the milliseconds in which a variant answers texts, one by one."""
-    classifier, tokenizer = load_classifier(directory, threads), load_tokenizer(directory)
-    inputs = [encode(tokenizer, [text]) for text in texts]
-    classifier.logits(inputs[0])
-    return milliseconds(lambda: [classifier.logits(each) for each in inputs])
-
-
-def first_steps(stage: str, overrides: list[str]) -> None:
-    """Begin a training; print how long that took, and a step of it, in seconds."""
+def first_steps(stage: str, steps: int, overrides: list[str]) -> None:
+    """Begin a training; print how long its start took, and each of its first steps, in seconds."""
     from transformers import TrainerCallback, trainer
 
     times: list[float] = []
@@ -204,10 +192,13 @@ def first_steps(stage: str, overrides: list[str]) -> None:
     class Clock(TrainerCallback):
         def on_step_begin(self, *_: object, **__: object) -> None:
             times.append(time.time())
-            if len(times) > STEPS:
-                step = (times[-1] - times[0]) / STEPS
-                print(json.dumps([times[0] - float(os.environ["GROWTH_STARTED"]), step]))
-                raise SystemExit
+            if len(times) > steps:
+                self.on_train_end()
+
+        def on_train_end(self, *_: object, **__: object) -> None:
+            start = times[0] - float(os.environ["GROWTH_STARTED"])
+            print(json.dumps([start, (times[-1] - times[0]) / max(1, len(times) - 1)]))
+            raise SystemExit  # before the model is written, which would replace the real one
 
     trainer.DEFAULT_CALLBACKS.append(Clock)
     import_module(f"stages.{stage}").run(composed(overrides))
@@ -289,7 +280,8 @@ def duration(seconds: float) -> str:
 
 
 PHASES: dict[str, Callable[[list[str]], None]] = {"passes": passes, "scores": scores}
-PHASES |= {stage: partial(first_steps, stage) for stage in ("finetune", "distill")}
+PHASES |= {stage: partial(first_steps, stage, STEPS) for stage in ("finetune", "distill")}
+PHASES["start"] = partial(first_steps, "finetune", 0)
 
 if __name__ == "__main__":
     check_root()
