@@ -11,7 +11,7 @@ from stages.core.engines.onnx_graph import optimize
 from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
-from stages.core.launch.errors import InputError, is_disk_error
+from stages.core.launch.errors import InputError, is_disk_error, reason
 from stages.core.launch.paths import existing
 from stages.core.launch.settings import Settings
 from stages.core.text.corpus import load_corpus
@@ -51,9 +51,9 @@ def run(config: Settings) -> str:
             except Exception as error:  # the libraries raise many kinds
                 if is_disk_error(error):
                     raise
-                reason = (str(error.__cause__ or error) or repr(error)).splitlines()[0]
+                why = reason(error.__cause__ or error)
                 raise InputError(
-                    f"the {model}'s graph can't be optimized ({reason}); {remedy}"
+                    f"the {model}'s graph can't be optimized ({why}); {remedy}"
                 ) from error
             check(difference, settings.tolerance, f"the {model}'s optimized graph", remedy)
     return f"{target.directory}, {done}, within {difference:.1e} of PyTorch's logits"

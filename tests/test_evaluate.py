@@ -7,7 +7,6 @@ import pytest
 
 from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
 from stages.core.engines.variant import Variant
-from stages.core.launch.errors import InputError
 from stages.core.launch.paths import EVALUATION
 from stages.core.text.corpus import load_corpus
 from tests.conftest import STEPS, VARIANTS, make_texts
@@ -55,5 +54,5 @@ def test_three_classes_go_all_the_way(project: Callable) -> None:
 
 
 def test_a_variant_that_was_not_made_is_named(empty: Callable) -> None:
-    with pytest.raises(InputError, match="no model in data/models/student/int8; make it with"):
+    with pytest.raises(FileNotFoundError, match="data/models/student/int8/"):
         empty("evaluate", "run.model=student", "run.form=int8")

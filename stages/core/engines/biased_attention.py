@@ -148,7 +148,7 @@ def _by_length(
 
 
 def _is_of_length(model: OnnxModel, name: str, makers: dict[str, NodeProto]) -> bool:
-    """Return whether constants and the shape of the input decide a value."""
+    """Return whether a value depends only on constants and the input's shape."""
     if not name or model.get_constant_value(name) is not None:
         return True
     node = makers.get(name)
@@ -162,6 +162,8 @@ def _value(model: ModelProto, name: str, tokens: int) -> np.ndarray:
     whole = ModelProto()
     whole.CopyFrom(model)
     whole.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
-    session = onnxruntime.InferenceSession(whole.SerializeToString())
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # by default, as many as the host has cores
+    session = onnxruntime.InferenceSession(whole.SerializeToString(), options)
     ones = np.ones((1, tokens), dtype=np.int64)
     return session.run([name], {node.name: ones for node in session.get_inputs()})[0]

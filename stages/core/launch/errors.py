@@ -11,6 +11,8 @@ from typing import Any
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+# As Python, PyTorch on CPU and GPU, and ONNX Runtime say it.
+NO_MEMORY = re.compile(r"MemoryError|out of memory|(annot|an't|Failed to) allocate memory")
 
 
 def printable(text: str) -> str:
@@ -25,8 +27,13 @@ class InputError(Exception):
         super().__init__(printable(message))
 
 
+def reason(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type if it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def is_disk_error(error: BaseException) -> bool:
-    """Return whether a full or forbidding disk is the cause, whatever a library makes of it."""
+    """Return whether a full disk or a missing permission is the cause, whoever raised it."""
     return getattr(error, "errno", None) in (*FULL, *FORBIDDEN)
 
 
@@ -42,6 +49,11 @@ def user_hint(error: Exception) -> str | None:
             return f"no {error.filename or error}; make it with: dvc repro"
         case FileNotFoundError() if "temporary directory" in str(error):
             return f"{error.strerror}; free some space there, then run dvc repro again"
+        case _ if NO_MEMORY.search(f"{type(error).__name__}: {error}"):
+            return (
+                f"out of memory ({reason(error)}); free some, or lower finetune.batch_size, "
+                "distill.batch_size or model.max_length"
+            )
         case OSError():  # a copy names its source first
             number, where = error.errno, error.filename2 or error.filename or "its output"
         case _:  # libraries in Rust raise errors of their own: `… (os error 28)`
@@ -64,9 +76,8 @@ def readable(file: Path) -> Iterator[Path]:
     except Exception as error:  # every library has its own, and tokenizers none narrower
         if is_disk_error(error) or isinstance(error, FileNotFoundError | MemoryError):
             raise
-        reason = (str(error) or repr(error)).splitlines()[0]
         raise InputError(
-            f"{file} is damaged ({reason}); remove {file.parent}, then run dvc repro"
+            f"{file} is damaged ({reason(error)}); remove {file.parent}, then run dvc repro"
         ) from error
 
 

@@ -7,17 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from stages.core.launch.errors import InputError
+
 # Outside any workspace, because queued DVC experiments run in copies of it.
 DIRECTORY = Path(os.environ.get("BERT_LATENCY_LOCKS", "/tmp"))  # noqa: S108 opened with O_NOFOLLOW
 
 
 @contextmanager
 def machine_lock(*, alone: bool) -> Iterator[None]:
-    """Hold this user's machine lock, shared or alone; wait for it if need be.
+    """Hold this user's machine lock, shared or exclusive, waiting if necessary.
 
-    Whoever wants it first takes the gate, and keeps that while waiting: so no stage that comes
-    later overtakes a measurement that waits. The kernel releases the locks of a process that ends.
+    A waiting process holds the gate, so that no later stage overtakes a waiting measurement. The
+    kernel releases the locks of a process that ends.
     """
+    if not DIRECTORY.is_dir():
+        raise InputError(f"BERT_LATENCY_LOCKS = {DIRECTORY} is no directory; make it, or unset it")
     name = DIRECTORY / f"bert-latency-{os.getuid()}"
     with _opened(name.with_suffix(".gate")) as gate, _opened(name.with_suffix(".lock")) as lock:
         waiting = f"waiting for {'the other stages' if alone else 'a measurement'} on this machine"

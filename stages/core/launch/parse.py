@@ -11,7 +11,7 @@ from omegaconf.errors import (
 )
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stages.core.launch.errors import InputError
+from stages.core.launch.errors import InputError, reason
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -42,8 +42,7 @@ def parse(config: DictConfig, schema: type[T]) -> T:
         key = str(error).split("Missing mandatory value: ")[1].split()[0]
         raise InputError(_not_set(key)) from error
     except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{error.full_key} can't be resolved ({reason})") from error
+        raise InputError(f"{error.full_key} can't be resolved ({reason(error)})") from error
     try:
         # What JSON lacks, such as bytes, becomes an object, which no setting is.
         document = json.dumps(values, default=lambda value: {type(value).__name__: str(value)})

@@ -95,19 +95,18 @@ def _check(archive: Path, members: Iterator[Member]) -> None:
         path = PurePosixPath(name)
         total += size
         faults = {
-            "a path out of its directory": (
-                path.is_absolute() or ".." in path.parts or "\\" in name
-            ),
+            "a path out of its directory": path.is_absolute() or ".." in path.parts,
+            "a backslash for a slash, as some old tools for Windows write it": "\\" in name,
             "a link or a device file": not plain,
             f"a size of {size} bytes": size < 0,
             "that name twice": path in files,
         }
         if fault := next((text for text, found in faults.items() if found), None):
-            raise InputError(f"{archive.name} holds {name!r}, {fault}; refused")
+            raise InputError(f"{archive.name} holds {name!r}, {fault}; pack it again without")
         files.add(path)
         if total > MAX_UNPACKED_BYTES or len(files) > MAX_MEMBERS:
             raise InputError(
                 f"{archive.name} would unpack to {len(files)} members, {total / 2**30:.1f} GiB or "
                 f"more, over the limit of {MAX_MEMBERS} and {MAX_UNPACKED_BYTES / 2**30:.0f} GiB; "
-                "refused"
+                "pack it again in parts"
             )

@@ -22,7 +22,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
 from stages.core.launch.atomic import write_json
-from stages.core.launch.errors import InputError
+from stages.core.launch.errors import InputError, reason
 
 # A checkpoint needs one file of every group.
 NEEDED = {
@@ -241,5 +241,4 @@ def _load(directory: Path, name: str) -> tuple[PreTrainedModel, list[str]]:
 
 
 def _unloadable(name: str, error: Exception) -> InputError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return InputError(f"{name} can't be loaded as a checkpoint ({reason})")
+    return InputError(f"{name} can't be loaded as a checkpoint ({reason(error)})")

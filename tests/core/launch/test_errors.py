@@ -44,6 +44,16 @@ def test_a_full_disk_is_known_from_a_library_in_rust_too(tmp_path: Path) -> None
             "copy: No space",
         ),
         (FileNotFoundError(errno.ENOENT, "No such file", "data/x"), "no data/x; make it with: dvc"),
+        (MemoryError(), "out of memory (MemoryError); free some, or lower finetune.batch_size"),
+        (
+            RuntimeError("CUDA out of memory. Tried\nto"),
+            "out of memory (CUDA out of memory. Tried)",
+        ),
+        (
+            RuntimeError("[enforce fail] can't allocate memory: you tried"),
+            "out of memory ([enforce",
+        ),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory ([Errno 12] Cannot"),
     ],
 )
 def test_what_a_user_can_fix_names_the_remedy(error: Exception, reason: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.core.launch.errors import InputError
 from stages.core.launch.lock import machine_lock
 
 CONTEXT = multiprocessing.get_context("fork")
@@ -31,6 +32,17 @@ class Holder:
 @pytest.fixture(autouse=True)
 def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stages.core.launch.lock.DIRECTORY", tmp_path)
+
+
+def test_a_directory_for_locks_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.core.launch.lock.DIRECTORY", tmp_path / "no")
+    with (
+        pytest.raises(InputError, match=r"BERT_LATENCY_LOCKS = .*/no is no directory"),
+        machine_lock(alone=True),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

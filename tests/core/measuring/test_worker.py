@@ -43,7 +43,7 @@ def test_what_could_not_be_loaded_is_named(empty: Callable, capfd: pytest.Captur
     with pytest.raises(InputError, match="serves student int8 failed; look above for its error"):
         Worker("student int8", INT8, 1)
     errors = capfd.readouterr().err
-    assert "worker: no model in data/models/student/int8" in errors
+    assert "worker: no data/models/student/int8/variant.json; make it with: dvc repro" in errors
     assert "Traceback" not in errors
 
 
