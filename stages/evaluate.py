@@ -10,13 +10,13 @@ from stages.core.launch.atomic import atomic_directory, write_json
 from stages.core.launch.command import launch
 from stages.core.launch.paths import EVALUATION, METRICS
 from stages.core.launch.settings import Settings
-from stages.core.task.decoding import predicted
 from stages.core.task.metrics import scores
+from stages.core.task.predictions import tabulate
 from stages.core.text.corpus import label_names, load_corpus
 
 
 def run(config: Settings) -> str:
-    """Write a variant's predictions.parquet: split, text, label, predicted, logit_<class>.
+    """Write a variant's predictions.parquet: text, label, predicted, logit_<class>, split.
 
     Its scores are DVC metrics: reports/evaluation/<variant>.json, by split and metric.
 
@@ -33,9 +33,8 @@ def run(config: Settings) -> str:
         progress = tqdm(texts, desc=f"{variant.name}, {split}", unit="text", disable=None)
         logits = np.concatenate([classifier.logits(encode(tokenizer, [text])) for text in progress])
         metrics[split] = {name: round(score, 4) for name, score in scores(labels, logits).items()}
-        table = pd.DataFrame(logits, columns=label_names(corpus)).add_prefix("logit_")
-        facts = {"split": split, "text": texts, "label": labels, "predicted": predicted(logits)}
-        tables.append(pd.concat([pd.DataFrame(facts), table], axis=1))
+        table = tabulate(texts, labels, logits, label_names(corpus))
+        tables.append(table.assign(split=split))
     target = EVALUATION / variant.name
     with atomic_directory(target) as directory:
         pd.concat(tables, ignore_index=True).to_parquet(

@@ -29,7 +29,7 @@ from stages.serve import START_SECONDS, ask, serving
 Row = dict[str, Any]
 Attempt = Callable[[Scenario, float, int], Row]  # of a scenario, rate and batch
 CLIENTS = 32  # of the server at once, fewer than it lets wait
-MOST = 10_000.0  # requests a second that no variant answers; a lower guess ends the trial early
+MOST = 10_000.0  # requests a second, above any variant's; a lower guess ends the trial early
 
 
 def run(config: Settings) -> str:
@@ -45,16 +45,14 @@ def run(config: Settings) -> str:
     before = Clocks.read([])
     for variant in tqdm(variants(config.forms), desc="load", unit="variant", disable=None):
         with Worker(variant.name, variant.directory, config.benchmark.threads) as worker:
-            by_worker = partial(try_worker, worker, texts)
-            rows = search(partial(try_once, by_worker, config), config.load, config.report)
+            rows = search(attempts(by_worker(worker, texts), config), config.load, config.report)
             tables.append(pd.DataFrame(rows).assign(variant=variant.name, http=False))
     alone = pd.concat(tables).query("scenario == 'SingleStream'").set_index("variant")["rate"]
     fastest = str(alone.idxmax())
     options = (f"--variant={fastest}", f"--threads={config.benchmark.threads}")
     with serving(*options) as (_, port):
         by_http = partial(run_trial, partial(post, port), texts, threads=CLIENTS)
-        attempt = partial(try_once, by_http, config)
-        rows = halve(attempt, alone.max(), 1, config.load.steps, config.report)
+        rows = halve(attempts(by_http, config), alone.max(), 1, config.load.steps, config.report)
         tables.append(pd.DataFrame(rows).assign(variant=fastest, http=True))
     load = pd.concat(tables, ignore_index=True)
     load["others_share"] = conditions(before, Clocks.read([]))["others_share"]
@@ -95,33 +93,35 @@ def halve(
         met, missed = (rate, missed) if tried["ms"] <= constraints.sla_ms else (met, rate)
 
 
-def try_once(
-    answer: Callable[[Trial], Answer],
-    config: Settings,
-    scenario: Scenario,
-    rate: float,
-    batch: int,
-) -> Row:
-    """Return the row of one trial."""
-    trial = Trial(
-        scenario=scenario,
-        rate=rate,
-        seconds=config.load.seconds,
-        batch=batch,
-        wait_ms=config.load.wait_ms,
-        percentile=config.report.sla_percentile,
-        seed=config.seed,
-    )
-    return {"batch": batch, "scenario": scenario} | answer(trial)
+def attempts(answer: Callable[[Trial], Answer], config: Settings) -> Attempt:
+    """Return a function that runs one trial and returns its row."""
+
+    def attempt(scenario: Scenario, rate: float, batch: int) -> Row:
+        trial = Trial(
+            scenario=scenario,
+            rate=rate,
+            seconds=config.load.seconds,
+            batch=batch,
+            wait_ms=config.load.wait_ms,
+            percentile=config.report.sla_percentile,
+            seed=config.seed,
+        )
+        return {"batch": batch, "scenario": scenario} | answer(trial)
+
+    return attempt
 
 
-def try_worker(worker: Worker, texts: list[str], trial: Trial) -> Answer:
-    """Try the variant that a worker has loaded."""
-    return worker.ask({"trial": asdict(trial), "texts": texts})
+def by_worker(worker: Worker, texts: list[str]) -> Callable[[Trial], Answer]:
+    """Return a function that tries the variant which a worker has loaded."""
+    return lambda trial: worker.ask({"trial": asdict(trial), "texts": texts})
 
 
 def post(port: int, texts: list[str]) -> None:
-    """Ask a server; InputError unless it answers."""
+    """Ask a server.
+
+    Raises:
+        InputError: it does not answer, or refuses.
+    """
     try:
         status, answer = ask(port, texts)
     except TimeoutError as error:

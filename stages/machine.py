@@ -37,7 +37,7 @@ def describe(packages: list[str]) -> dict[str, Any]:
     """Return this machine, and the versions of packages."""
     cpu = cpuinfo.get_cpu_info()
     flags = set(cpu.get("flags", ()))
-    machine: dict[str, Any] = {
+    return {
         "cpu": cpu.get("brand_raw", platform.processor()),
         "instruction_sets": [name for name in INSTRUCTION_SETS if name in flags],
         "cores": cores(),
@@ -45,18 +45,14 @@ def describe(packages: list[str]) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {package: version(package) for package in dict.fromkeys(packages)},
+        "gpus": gpus(),  # of the training: nothing that is measured runs on one
     }
-    # Nothing that is measured runs on a GPU: without one, its field is absent, so that this file is
-    # as it was before there was such a field, and nothing is measured anew for it.
-    if names := gpus():
-        machine["gpus"] = names
-    return machine
 
 
 def summary(machine: dict[str, Any]) -> str:
     """Return a machine in a line."""
     cpu = f"{machine['cores']} cores of {machine['cpu']}"
-    return ", ".join([cpu, f"{machine['memory_gib']} GiB", *machine.get("gpus", [])])
+    return ", ".join([cpu, f"{machine['memory_gib']} GiB", *machine["gpus"]])
 
 
 def gpus() -> list[str]:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from stages.core.engines.answers import answering, measured_threads, served
 from stages.core.launch.errors import InputError, printable
+from stages.core.launch.parse import positive
 from stages.core.launch.paths import check_root
 
 FIELDS = ("text", "label", "score", "ms")  # the score is the label's probability
@@ -97,7 +98,7 @@ def main() -> None:
     parser.add_argument("--input", metavar="FILE", help="a file with one text per line; - is stdin")
     parser.add_argument("--variant", help="such as teacher_pytorch; by default data/release")
     parser.add_argument("--compare", metavar="VARIANT", help="add the answers of a second variant")
-    parser.add_argument("--threads", type=int, help="by default, as many as were measured")
+    parser.add_argument("--threads", type=positive, help="by default, as many as were measured")
     parser.add_argument(
         "--format",
         choices=FORMATS,
@@ -107,8 +108,6 @@ def main() -> None:
     options = parser.parse_args()
     if bool(options.texts) == bool(options.input):
         parser.error("give texts, or a file of them with --input (- for standard input)")
-    if options.threads is not None and options.threads < 1:
-        parser.error(f"--threads = {options.threads}; give 1 or more")
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # like the input
     check_root()
     texts = options.texts or read_lines(options.input)

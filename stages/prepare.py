@@ -1,4 +1,4 @@
-"""Clean the texts, give every one a single place, and split them by label."""
+"""Clean, deduplicate and split the texts, stratified by label."""
 
 import textwrap
 from pathlib import Path
@@ -32,7 +32,7 @@ def run(config: Settings) -> str:
 
     Raises:
         InputError: the files can't be read as texts with at least two classes in every split, or
-            the encoder is none for the settings of the models, or report.quality names no class.
+            the encoder doesn't fit the models' settings, or report.quality names no class.
     """
     limit = config.model.max_length
     check_models(config.student, limit)
@@ -59,10 +59,10 @@ def check_models(student: StudentConfig, max_length: int) -> None:
     """
     encoder = AutoConfig.from_pretrained(existing(ENCODER))
     teacher = AutoModelForSequenceClassification.from_config(encoder)
-    small, tokenizer = build_student(student, teacher, ENCODER)
     try:
+        small, tokenizer = build_student(student, teacher, ENCODER)
         small.eval()(**tokenizer("A text.", return_tensors="pt"))
-    except RuntimeError as error:
+    except (AssertionError, RuntimeError, ValueError) as error:  # for example, heads of no width
         raise InputError(
             f"the student can't have this shape ({error}); change student.*"
         ) from error

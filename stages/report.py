@@ -20,7 +20,8 @@ from stages.core.reporting.verdict import recommend
 def run(config: Settings) -> str:
     """Write reports/: results.md, index.html, results.csv, sweep.csv, metrics.json, the figures.
 
-    InputError names samples of other variants than those of `forms`.
+    Raises:
+        InputError: samples are of other variants than those of `forms`.
     """
     served = variants(config.forms)
     names = [variant.name for variant in served]

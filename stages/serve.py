@@ -27,6 +27,7 @@ from mosec.errors import DecodingError, ValidationError
 
 from stages.core.engines.answers import answering, measured_threads, served
 from stages.core.launch.errors import InputError
+from stages.core.launch.parse import positive
 from stages.core.launch.paths import check_root
 
 SENTENCE = 'send {"texts": ["a text", …]}'
@@ -151,20 +152,25 @@ def main() -> None:
     parser.add_argument("--variant", help="such as teacher_pytorch; by default data/release")
     parser.add_argument("--address", default="127.0.0.1", help="0.0.0.0 serves other machines too")
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--threads", type=int, help="by default, as many as were measured")
+    parser.add_argument("--threads", type=positive, help="by default, as many as were measured")
     parser.add_argument(
         "--batch",
-        type=int,
+        type=positive,
         default=1,
         help="the most requests that are answered together; INT8 answers differ in a batch",
     )
-    parser.add_argument("--wait-ms", type=int, default=2, help="for others, if --batch is above 1")
     parser.add_argument(
-        "--capacity", type=int, default=64, help="requests that may wait; more are refused (429)"
+        "--wait-ms", type=positive, default=2, help="for others, if --batch is above 1"
+    )
+    parser.add_argument(
+        "--capacity",
+        type=positive,
+        default=64,
+        help="requests that may wait; more are refused (429)",
     )
     parser.add_argument(
         "--timeout-s",
-        type=int,
+        type=positive,
         default=60,
         help="after which a request gets a 408",
     )
@@ -172,10 +178,6 @@ def main() -> None:
         "--until-stdin-ends", action="store_true", help="end also when standard input does"
     )
     options = parser.parse_args()
-    for name in ("batch", "wait_ms", "capacity", "timeout_s", "threads"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name.replace('_', '-')} = {value}; give 1 or more")
     if not 0 < options.port < 2**16:
         parser.error(f"--port = {options.port}; give 1 to 65535")
     check_root()

@@ -60,7 +60,7 @@ def test_a_body_that_is_no_json_is_refused() -> None:
     [
         ("--port=70000", r"--port = 70000; give 1 to 65535"),
         ("--address=no.such.invalid", r"--address = no\.such\.invalid: .*; give an address"),
-        ("--capacity=0", r"--capacity = 0; give 1 or more"),
+        ("--capacity=0", r"--capacity: 0; give a whole number of 1 or more"),
     ],
 )
 def test_an_option_that_can_not_be_is_refused(

@@ -41,6 +41,7 @@ from stages.core.measuring.conditions import commit
 from stages.core.measuring.worker import Worker
 from stages.core.reporting.results import accuracies
 from stages.core.reporting.tables import markdown
+from stages.core.task.predictions import tabulate
 from stages.core.text.corpus import label_names, load_corpus, load_texts
 from stages.machine import describe, summary
 from stages.tools.params import composed
@@ -213,10 +214,7 @@ def scores(overrides: list[str]) -> None:
         answers = {}
         for variant in variants(settings.forms):
             logits = random.normal(size=(len(labels), len(names))) + 2 * np.eye(len(names))[labels]
-            table = pd.DataFrame(logits, columns=names).add_prefix("logit_")
-            answers[variant.name] = table.assign(
-                text=corpus[split]["text"][:], label=labels, predicted=logits.argmax(axis=1)
-            )
+            answers[variant.name] = tabulate(corpus[split]["text"][:], labels, logits, names)
         found[split] = answers
     accuracies(found["test"], found["validation"], settings.report.quality)
 

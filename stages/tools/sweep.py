@@ -24,7 +24,6 @@ from typing import Any
 import dvc.api
 import numpy as np
 import pandas as pd
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from scipy.stats import t
@@ -36,6 +35,7 @@ from stages.core.measuring.conditions import commit
 from stages.core.reporting import figures, tables
 from stages.core.reporting.latency import CONFIDENCE
 from stages.core.reporting.results import fastest_student
+from stages.tools.params import compose_conf
 
 SEED = "seed"
 EACH = (
@@ -123,7 +123,11 @@ def safe(name: str) -> str:
 
 
 def parse_grid(arguments: list[str]) -> Grid:
-    """Return the values of each setting; InputError if one can't be read, or there is but one."""
+    """Return the values of each setting.
+
+    Raises:
+        InputError: one can't be read, or has a single value.
+    """
     grid = {}
     for argument in arguments:
         try:
@@ -148,11 +152,7 @@ def experiment(name: str, overrides: list[str]) -> None:
 
 def absolute_sources(overrides: list[str]) -> list[str]:
     """Return overrides by which a copy, of tracked files alone, finds the local sources here."""
-    try:
-        with initialize_config_dir(str(Path.cwd() / "conf"), version_base="1.3"):
-            settings = compose("config", overrides)
-    except HydraException as error:
-        raise InputError(f"{shlex.join(overrides)}: {error}; correct the setting") from error
+    settings = compose_conf(overrides)
     paths = {f"{each}.source.path": settings[each].source.get("path") for each in ("model", "data")}
     if settings.student.init == "checkpoint":
         paths["student.checkpoint"] = settings.student.checkpoint

@@ -1,4 +1,4 @@
-"""Products of 8 bits in blocks, for activations with outliers.
+"""Blockwise 8-bit matrix products, for activations with outliers.
 
 ONNX Runtime's dynamic quantization gives all activations of a product one scale, so that an outlier
 in one token costs every other its precision. Its MatMulNBits has one scale per token and block of
@@ -77,8 +77,7 @@ def fewest_kinds(
 ) -> tuple[list[str], float]:
     """Return which kinds of products to make in blocks, and the error of the logits with these.
 
-    No kind where the error is within the tolerance without; else one more at a time until it is,
-    each the one that lowers the error most beside those before it.
+    Greedily, until the error is within the tolerance: each step adds the kind that lowers it most.
     """
     chosen: list[str] = []
     found = error(chosen)

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 Inputs = dict[str, np.ndarray]  # by input name, each of shape (texts, tokens)
 Logits = Callable[[Inputs], np.ndarray]  # gives shape (texts, classes)
-Sample = Callable[[str, int], list[Inputs]]  # of a split, so many texts or a few more, one each
+Sample = Callable[
+    [str, int], list[Inputs]
+]  # (split, count) → at least `count` inputs of one text each
 Operators = list[tuple[str, int, float]]  # name, calls, milliseconds in all
 WARMUP = 5  # untimed calls before a profile
 

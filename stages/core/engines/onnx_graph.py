@@ -1,4 +1,4 @@
-"""Making the graph of an exported classifier faster, its logits the same."""
+"""Optimize an exported classifier's graph without changing its logits."""
 
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -31,7 +31,7 @@ def optimize(file: Path, positions: int) -> str:
     """
     if file.with_name(f"{file.name}_data").exists():
         raise ValueError("it is over 2 GB")
-    options = FusionOptions("bert")  # whose patterns are those of its kin, too
+    options = FusionOptions("bert")  # whose patterns also match related models
     options.use_raw_attention_mask(True)  # the other kind means padding on the right
     # These are slower than their parts on a CPU, or would hide a sum from an integer product.
     options.enable_skip_layer_norm = False

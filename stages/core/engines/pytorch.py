@@ -11,6 +11,7 @@ from stages.core.engines.classifier import Inputs, Logits, Operators, millisecon
 from stages.core.launch.errors import readable
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 PACKAGES = ("torch", "transformers")
@@ -36,12 +37,19 @@ KIND_OF = {
 def load(directory: Path, threads: int) -> tuple[Logits, int]:
     """Return a function that computes logits, and how many threads it uses."""
     import torch
+
+    model = read(directory, threads)
+    return answers(model, model), torch.get_num_threads()
+
+
+def read(directory: Path, threads: int, dtype: "torch.dtype | None" = None) -> "PreTrainedModel":
+    """Return a checkpoint's classifier, to run on `threads` threads; None: in float32."""
+    import torch
     from transformers import AutoModelForSequenceClassification
 
     torch.set_num_threads(threads)
     with readable(directory / "model.safetensors"):
-        model = AutoModelForSequenceClassification.from_pretrained(directory).eval()
-    return answers(model, model), torch.get_num_threads()
+        return AutoModelForSequenceClassification.from_pretrained(directory, dtype=dtype).eval()
 
 
 def answers(model: "PreTrainedModel", forward: Callable[..., Any]) -> Logits:

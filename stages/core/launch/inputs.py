@@ -21,7 +21,7 @@ def _checked_pattern(pattern: str) -> str:
 
 def _expanded(path: str) -> str:
     if path.startswith("~"):
-        raise ValueError("nothing expands ~ here; write the whole path, or $HOME in a shell")
+        raise ValueError("~ is not expanded here; write the full path, or $HOME in a shell")
     return path
 
 

@@ -1,6 +1,7 @@
-"""Reading settings: from a composed config to a validated model."""
+"""Reading settings: from a composed config to a validated model, or from a command line."""
 
 import json
+from argparse import ArgumentTypeError
 from typing import Annotated, Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
@@ -76,3 +77,10 @@ def _describe(problem: Any) -> str:
     if isinstance(problem["input"], str | int | float | list | None):
         return f"{key} = {problem['input']!r:.100}: {message}"
     return f"{key}: {message}" if key else message  # a whole section, or all of them
+
+
+def positive(text: str) -> int:
+    """Return a command line's argument as a number of 1 or more; argparse names the option."""
+    if not text.isdecimal() or not int(text):
+        raise ArgumentTypeError(f"{text}; give a whole number of 1 or more")
+    return int(text)

@@ -12,7 +12,7 @@ from stages.core.launch.errors import InputError
 
 
 def under_torchrun() -> bool:
-    """Return whether torchrun, or a stage in its way, has started this process."""
+    """Return whether torchrun, or a stage acting as torchrun, has started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
@@ -52,8 +52,10 @@ def start(processes: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # it warns of what costs next to nothing
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # this says it in a line
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # its warnings are harmless
+    logging.getLogger("torch.distributed").setLevel(
+        logging.CRITICAL
+    )  # start() reports it in one line
     with tempfile.TemporaryDirectory() as logs:
         others = dict.fromkeys(range(1, processes), Std.ERR)
         config = LaunchConfig(

@@ -30,7 +30,7 @@ Forms = Annotated[list[Form], Field(min_length=1)]
 
 
 class RunConfig(Section):
-    """What one run of a command is for; the command itself says it."""
+    """What one run of a stage works on, given on its command line."""
 
     item: Literal["encoder", "corpus"] | None
     model: Literal["teacher", "student"] | None
@@ -103,9 +103,7 @@ class StudentConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.n_layers is None and self.init != "checkpoint":
-            raise ValueError(
-                f"n_layers is null, which init = {self.init!r} can't do; give a number"
-            )
+            raise ValueError(f"n_layers is null, but init = {self.init!r} needs a number; give one")
         named = isinstance(self.teacher_layers, list)
         if named and len(self.teacher_layers) != self.n_layers:
             raise ValueError(f"teacher_layers must name n_layers = {self.n_layers} layers")
@@ -161,7 +159,7 @@ class SweepConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if 1 not in self.batch_sizes:
-            raise ValueError("batch_sizes lacks 1")
+            raise ValueError("batch_sizes lacks 1, the single text; add it")
         return self
 
 

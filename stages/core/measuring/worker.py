@@ -87,8 +87,8 @@ class Worker:
         if not select.select([self.process.stdout], [], [], ANSWER_SECONDS)[0]:
             self.process.kill()
             raise InputError(
-                f"the process that serves {self.name} gave no answer in {ANSWER_SECONDS:g} s and "
-                "was ended; run again, if it is this slow with shorter benchmark.sweep.lengths, "
+                f"the process that serves {self.name} did not answer in {ANSWER_SECONDS:g} s and "
+                "was killed; run again, on a slow machine with shorter benchmark.sweep.lengths, "
                 "less load.seconds or fewer profile.texts"
             )
         line = self.process.stdout.readline()

@@ -1,7 +1,6 @@
 """Statistics of predictions: how good a variant is, and how it differs from the teacher.
 
-Predictions are of one split: columns text, label, predicted and logit_<class>, the same texts in
-the same order for every variant.
+Predictions are of one split, the same texts in the same order for every variant.
 """
 
 import numpy as np
@@ -12,23 +11,12 @@ from stages.core.launch.errors import InputError
 from stages.core.reporting.latency import CONFIDENCE, Estimate, bootstrapped
 from stages.core.task.decoding import accuracy, probabilities
 from stages.core.task.metrics import macro_f1, quality, recalls, scores
-
-LOGIT = "logit_"  # and the name of a class: a column of predictions
+from stages.core.task.predictions import logits_in, names_of
 
 
 def right(predictions: pd.DataFrame) -> np.ndarray:
     """Return for each text whether the answer is right."""
     return (predictions["predicted"] == predictions["label"]).to_numpy()
-
-
-def names_of(predictions: pd.DataFrame) -> list[str]:
-    """Return the names of the classes, in the order of their indices."""
-    return [name.removeprefix(LOGIT) for name in predictions if name.startswith(LOGIT)]
-
-
-def _logits(predictions: pd.DataFrame) -> pd.DataFrame:
-    names = names_of(predictions)
-    return predictions[[f"{LOGIT}{name}" for name in names]].astype(float).set_axis(names, axis=1)
 
 
 def score(predictions: pd.DataFrame) -> dict[str, float]:
@@ -37,7 +25,7 @@ def score(predictions: pd.DataFrame) -> dict[str, float]:
     The accuracy's interval is Wilson's, that of macro F1 a bootstrap over texts.
     """
     labels, answers = predictions["label"].to_numpy(), predictions["predicted"].to_numpy()
-    logits = _logits(predictions)
+    logits = logits_in(predictions)
     values = scores(labels, logits.to_numpy())
     test = binomtest(round(values["accuracy"] * len(labels)), len(labels))
     interval = test.proportion_ci(CONFIDENCE, method="wilson")
@@ -77,7 +65,7 @@ def retained(
 
 
 def judged(predictions: pd.DataFrame, teacher: pd.DataFrame, measure: str) -> dict[str, float]:
-    """Return what the verdict is by, on the validation split: columns validation_….
+    """Return what the verdict is based on, on the validation split: columns validation_….
 
     The quality by `measure` and its share of the teacher's, the accuracy and that of answering the
     most frequent class always, the recall of every class, and the number of texts.
@@ -115,7 +103,7 @@ def mistakes(predictions: pd.DataFrame, teacher: pd.DataFrame) -> pd.DataFrame:
 
     Columns: text, label, answer, confidence (the probability of the answer), teacher_confidence.
     """
-    ours, theirs = (_logits(each) for each in (predictions, teacher))
+    ours, theirs = (logits_in(each) for each in (predictions, teacher))
     found = pd.DataFrame(
         {
             "text": predictions["text"],

@@ -1,4 +1,4 @@
-"""The figures of the report, computed from samples, predictions and artefacts."""
+"""The report's numbers, computed from samples, predictions and artefacts."""
 
 import math
 from pathlib import Path

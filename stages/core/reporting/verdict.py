@@ -93,7 +93,7 @@ def doubts(table: pd.DataFrame, name: str) -> list[str]:
     if row["validation_accuracy"] <= row["validation_majority"]:
         found.append(
             f"{title} is right on {row['validation_accuracy']:.1%} of the validation texts, no "
-            f"more than the answer that is most frequent would be "
+            f"more than always answering the most frequent class "
             f"({row['validation_majority']:.1%}); try more texts, more finetune.epochs, or "
             f"finetune.class_weights=balanced"
         )

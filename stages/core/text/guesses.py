@@ -13,7 +13,7 @@ from stages.core.launch.inputs import Reading
 
 SAMPLE = 2**16  # bytes
 SEPARATORS = ",;\t|"
-# Those that people meet; among more, short texts are taken for rare ones.
+# Common ones: with more candidates, short texts are misdetected as rare ones.
 ENCODINGS = [
     *("utf_8", "utf_16", "utf_16_le", "utf_16_be", "cp1252", "cp1251", "cp932", "gb18030"),
     *("euc_kr", "big5", "utf_32"),
@@ -24,6 +24,11 @@ FEW = 0.1  # share of bytes beyond ASCII, below which a text is in a Western lan
 def is_gzipped(path: Path) -> bool:
     """Return whether a file is gzipped, by its name."""
     return path.suffix.lower() == ".gz"
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """Open a file, gzipped or not."""
+    return cast("BinaryIO", gzip.open(path)) if is_gzipped(path) else path.open("rb")
 
 
 def separator_of(how: Reading, suffix: str) -> str:
@@ -76,18 +81,14 @@ def guess_escape(path: Path, how: Reading) -> str:
     return " or, as a backslash seems to stand before quotes, -S 'data.escape=\\'"
 
 
-def _opened(path: Path) -> BinaryIO:
-    return cast("BinaryIO", gzip.open(path)) if is_gzipped(path) else path.open("rb")
-
-
 def _sample(path: Path) -> bytes:
-    with _opened(path) as file:
+    with open_bytes(path) as file:
         return file.read(SAMPLE)
 
 
 def _first_beyond_ascii(path: Path) -> bytes:
     """Return the first bytes that are not all ASCII, none if all are."""
-    with _opened(path) as file:
+    with open_bytes(path) as file:
         return next(
             (part for part in iter(lambda: file.read(SAMPLE), b"") if not part.isascii()), b""
         )

@@ -17,7 +17,7 @@ def key(text: str) -> str:
 
 
 def clean(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Leave every text once, and no empty one; return besides how many went for which reason.
+    """Drop empty and repeated texts; return the rest, and how many were dropped for each reason.
 
     Texts that differ only in case or white space count as one, and stay as they are. A text with
     two labels in one split is dropped; of copies in several splits the one in the first of
@@ -41,7 +41,7 @@ def clean(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
 
 
 def sample(table: pd.DataFrame, max_texts: int | None, seed: int) -> pd.DataFrame:
-    """Leave at most `max_texts` texts in every split that the files give."""
+    """Keep at most `max_texts` texts in every split that the files give."""
     if max_texts is None:
         return table
     parts = [

@@ -2,7 +2,7 @@
 
 import codecs
 import csv
-import gzip
+import io
 import itertools
 import json
 import re
@@ -23,6 +23,7 @@ from stages.core.text.guesses import (
     guess_escape,
     guess_separator,
     is_gzipped,
+    open_bytes,
     separator_of,
     wrong_encoding,
 )
@@ -97,9 +98,7 @@ def header_of(path: Path, how: Reading) -> list[str]:
 def opened(path: Path, encoding: str) -> TextIO:
     """Open a text file, gzipped or not, without its byte order mark; line ends stay."""
     encoding = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
-    if is_gzipped(path):
-        return gzip.open(path, "rt", encoding=encoding, newline="")
-    return path.open(encoding=encoding, newline="")
+    return io.TextIOWrapper(open_bytes(path), encoding, newline="")
 
 
 def _lines(file: TextIO) -> Iterator[str]:
@@ -257,7 +256,8 @@ def _are_quoted(fields: list[str]) -> bool:
 def strings(table: pd.DataFrame, name: str, file: str, key: str, hint: str = "") -> pd.Series:
     """Return a column as strings, "" where missing, and whole numbers without a fraction.
 
-    InputError names `file`, and `key`, the setting of the column, if that isn't there or no text.
+    Raises:
+        InputError: the column is missing, or holds no texts; `key` is its setting, of `file`.
     """
     if list(table.columns).count(name) != 1:
         columns = ", ".join(str(column) for column in table.columns)

@@ -69,9 +69,9 @@ class WeightAverage(TrainerCallback):
 
 
 def ramped(decay: float, steps: int) -> float:
-    """Return the decay after so many steps: it grows to `decay`, as TensorFlow's average does.
+    """Return the decay after so many steps, ramped up as in TensorFlow's ExponentialMovingAverage.
 
-    So a short training isn't averaged with its beginning.
+    So the initial weights don't dominate the average of a short training.
     """
     return min(decay, (1 + steps) / (10 + steps))
 

@@ -114,13 +114,13 @@ def check(
             "for them; take an encoder, or correct that"
         )
     if not tokenizer.is_fast:
-        raise InputError(f"{name} has no tokenizer.json and none can be made; take another model")
+        raise InputError(f"{name} has no tokenizer.json and none can be made; use another model")
     if len(tokenizer) > config.vocab_size:
         raise InputError(
             f"{name}: its tokenizer has {len(tokenizer)} tokens, the model only {config.vocab_size}"
         )
     if not hasattr(config, "max_position_embeddings"):
-        raise InputError(f"{name} has no max_position_embeddings; take another model")
+        raise InputError(f"{name} has no max_position_embeddings; use another model")
 
 
 def check_export(classifier: PreTrainedModel, name: str) -> None:
@@ -138,13 +138,13 @@ def check_export(classifier: PreTrainedModel, name: str) -> None:
     except (KeyError, ValueError) as error:
         raise InputError(
             f"{name} has model_type = {kind!r}, which optimum can't export to ONNX as a "
-            "classifier; take another model"
+            "classifier; use another model"
         ) from error
     others = {*constructor(classifier.config, task="text-classification").inputs} - SERVED
     if others:
         raise InputError(
             f"{name} has model_type = {kind!r}, whose graph needs {', '.join(sorted(others))}, "
-            "which no engine here provides; take another model"
+            "which no engine here provides; use another model"
         )
     size = 4 * sum(parameter.numel() for parameter in classifier.parameters())
     if size >= MAX_BYTES:

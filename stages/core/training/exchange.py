@@ -1,4 +1,4 @@
-"""What the processes of one training exchange; one that is alone keeps what it has."""
+"""Collective operations of the processes of one training; in a single one, no-ops."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

@@ -39,8 +39,9 @@ LAYER_PARTS = {
     "output.dense": "ffn.lin2",
     "output.LayerNorm": "output_layer_norm",
 }
+Loader = type[PreTrainedModel | AutoModelForSequenceClassification]
 # Settings of each layer by its place.
-PLACED = {"layer_types", "attention_window"}
+PER_LAYER = {"layer_types", "attention_window"}
 
 
 def build_student(
@@ -77,7 +78,7 @@ def build_student(
         return student, load_tokenizer(directory, student)
 
 
-def new_head(loader: Any, directory: Path, teacher: PretrainedConfig) -> PreTrainedModel:
+def new_head(loader: Loader, directory: Path, teacher: PretrainedConfig) -> PreTrainedModel:
     """Return a checkpoint's encoder with a new head for the teacher's labels."""
     return loader.from_pretrained(
         directory,
@@ -119,12 +120,7 @@ def from_scratch(config: StudentConfig, teacher: PreTrainedModel) -> PreTrainedM
         if value is not None:
             setattr(shape, name, value)
     set_dropout(shape, config.dropout)
-    try:
-        return type(teacher)(shape)
-    except (ValueError, AssertionError) as error:  # for example, a width its heads don't divide
-        raise InputError(
-            f"the student can't have this shape ({error}); change student.*"
-        ) from error
+    return type(teacher)(shape)
 
 
 def widths(config: StudentConfig, teacher: PretrainedConfig) -> dict[str, tuple[Any, Any]]:
@@ -184,7 +180,7 @@ def chosen_layers(config: StudentConfig, source: PretrainedConfig) -> list[int]:
             )
     depth = source.num_hidden_layers
     count = config.n_layers or depth
-    if PLACED & vars(source).keys():
+    if PER_LAYER & vars(source).keys():
         raise InputError(
             f"the layers of a {source.model_type} can't be copied into a student, since each has "
             "settings of its own; use student.init=scratch"

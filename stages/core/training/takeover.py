@@ -78,7 +78,7 @@ def fine_tuned(count: int) -> PreTrainedModel:
     if config.problem_type not in (None, "single_label_classification"):
         raise InputError(
             f"finetune.epochs = 0 keeps a fine-tuned classifier, but this one's config.json has "
-            f"problem_type = {config.problem_type}: it is none of single labels; {remedy}"
+            f"problem_type = {config.problem_type}: it is no single-label classifier; {remedy}"
         )
     if config.num_labels != count:
         raise InputError(

@@ -34,7 +34,7 @@ class WeightedTrainer(Trainer):
     """A Trainer whose cross-entropy weights the classes (None: equally).
 
     Processes share a batch, but its loss is that of the whole one, so that results don't depend on
-    how many there are: a mean of the means of shares is another where classes have weights.
+    how many there are: the mean of their means is another one where classes have weights.
     """
 
     def __init__(self, *args: Any, class_weights: list[float] | None, **kwargs: Any) -> None:

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.core.engines.classifier import Logits, Sample
-from stages.core.engines.pytorch import answers
+from stages.core.engines.pytorch import answers, read
 from stages.tools.peers import UnsupportedError
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel
 
 TITLE = "PyTorch, torch.compile, bf16"
@@ -28,15 +27,6 @@ def load(directory: Path, threads: int) -> tuple[Logits, int]:
     import torch
 
     return compiled(read(directory, threads, torch.bfloat16)), torch.get_num_threads()
-
-
-def read(directory: Path, threads: int, dtype: "torch.dtype") -> "PreTrainedModel":
-    """Return the model."""
-    import torch
-    from transformers import AutoModelForSequenceClassification
-
-    torch.set_num_threads(threads)
-    return AutoModelForSequenceClassification.from_pretrained(directory, dtype=dtype).eval()
 
 
 def compiled(model: "PreTrainedModel") -> Logits:

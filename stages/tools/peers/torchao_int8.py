@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from stages.core.engines.classifier import Logits
-from stages.tools.peers.torch_compile import compiled, make, read
+from stages.core.engines.pytorch import read
+from stages.tools.peers.torch_compile import compiled, make
 
 __all__ = ["PACKAGES", "TITLE", "load", "make"]
 

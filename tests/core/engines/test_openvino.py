@@ -47,13 +47,9 @@ def made(finished: Path, tiny: list[str], shared: Callable[[str, Make], Path]) -
 
 
 @pytest.fixture
-def here(
-    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: list[str]
-) -> Callable[..., str]:
+def here(made: Path, enter: Callable) -> Callable[..., str]:
     """Enter a copy of the experiment that holds the form; return what runs a stage in it."""
-    shutil.copytree(made / "project", tmp_path / "project", symlinks=True)
-    monkeypatch.chdir(tmp_path / "project")
-    return lambda stage, *overrides: run_stage(stage, *tiny, *overrides)
+    return enter(made / "project")
 
 
 def inputs(batch: int) -> Iterator[Inputs]:

@@ -61,7 +61,7 @@ def test_a_worker_that_hangs_is_named_within_a_bound(
     with Worker("student int8", INT8, 1) as process:
         process.process.send_signal(signal.SIGSTOP)
         monkeypatch.setattr("stages.core.measuring.worker.ANSWER_SECONDS", 0.2)
-        with pytest.raises(InputError, match=r"serves student int8 gave no answer in 0\.2 s"):
+        with pytest.raises(InputError, match=r"serves student int8 did not answer in 0\.2 s"):
             process.ask(REQUEST)
         assert process.process.wait(timeout=10) == -signal.SIGKILL
 

@@ -76,7 +76,13 @@ def findings(table: pd.DataFrame) -> Findings:
         | dict.fromkeys(("train", "validation", "test"), SPLIT),
         teacher="MiniLM",
         texts="some *texts*",
-        machine={"cores": 2, "cpu": "A CPU", "instruction_sets": ["avx2"], "memory_gib": 8}
+        machine={
+            "cores": 2,
+            "cpu": "A CPU",
+            "instruction_sets": ["avx2"],
+            "memory_gib": 8,
+            "gpus": [],
+        }
         | {"system": "Linux", "python": "3.11", "packages": {"torch": "2"}},
     )
 
