@@ -61,7 +61,7 @@ def run(config: Settings) -> str:
     with atomic_file(file) as part:
         load[columns].round(4).to_csv(part, index=False)
     most = load.loc[load["rate"].idxmax()]
-    return f"{file}: {most['variant']} answers up to {most['rate']:.0f} texts a second"
+    return f"{file}: {most['variant']} answers up to {most['rate']:.3g} texts a second"
 
 
 def search(attempt: Attempt, settings: LoadConfig, constraints: ReportConfig) -> Iterator[Row]:
@@ -82,7 +82,7 @@ def halve(
     """Yield trials of rates below `most`.
 
     Each is in the middle between the highest one that met the SLA and the lowest that missed it;
-    the first is the rate that the verdict asks for, if it does.
+    the first is the rate that the verdict asks for, if it does and that is below `most`.
     """
     met, missed = 0.0, most
     wanted = constraints.requests_per_second or most

@@ -146,8 +146,8 @@ def test_a_directory_that_can_not_be_written_is_named(workspace: Path) -> None:
         ("finetune", "data/corpus"),
         ("distill", "data/models/teacher/pytorch"),
         ("export run.model=student", "data/models/student/pytorch"),
-        ("quantize run.model=student run.form=int8", "model in data/models/student/onnx"),
-        ("evaluate run.model=student run.form=onnx", "model in data/models/student/onnx"),
+        ("quantize run.model=student run.form=int8", "data/models/student/onnx"),
+        ("evaluate run.model=student run.form=onnx", "data/models/student/onnx"),
         ("benchmark", "data/corpus"),
         ("profiling", "data/corpus"),
         ("report", "data/benchmark/samples.parquet"),
@@ -171,7 +171,7 @@ def test_a_damaged_input_keeps_its_traceback_and_points_to_verify(
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert done.stderr.splitlines()[-1] == (
-        "This is a bug, unless a file is damaged: make verify finds out."
+        "This is a bug, or a file is damaged; make verify tells which."
     )
 
 

@@ -142,4 +142,4 @@ def test_ranks_end_with_what_started_them_and_one_that_fails_alone_says_why(
     assert process.returncode == 1
     assert "rank 1 of 2 failed:\n" in errors
     assert errors.count("Traceback") == 1
-    assert errors.endswith("This is a bug, unless a file is damaged: make verify finds out.\n")
+    assert errors.endswith("This is a bug, or a file is damaged; make verify tells which.\n")

@@ -72,11 +72,14 @@ def run(overrides: list[str]) -> Path:
     words = [text.split() for text in corpus["train"]["text"][:]]
     count = sum(len(split) for split in corpus.values())
     rows: list[dict[str, Any]] = []
+    if not settings.finetune.epochs:
+        raise InputError("growth times the fine-tuning; set finetune.epochs to 1 or more")
     with machine_lock(alone=True), tempfile.TemporaryDirectory(prefix="growth-") as scratch:
         real = begin_project(Path(scratch) / "real", ENCODER, CORPUS, LABELLED, MODELS)
         costs = json.loads(measure(real, overrides, MODULE, "passes")[2][-1])
-        for stage in ("finetune", "distill"):
-            _, step = json.loads(measure(real, overrides, MODULE, stage)[2][-1])
+        for stage, made in ("finetune", ()), ("distill", (LABELLED, MODELS / "teacher")):
+            project = begin_project(Path(scratch) / stage, ENCODER, CORPUS, *made)
+            _, step = json.loads(measure(project, overrides, MODULE, stage)[2][-1])
             costs[f"{stage}, a pass"] = step / getattr(settings, stage).batch_size
         progress = tqdm(FACTORS, desc="growth", unit="corpus", disable=None)
         for texts in (factor * count for factor in progress):
@@ -199,7 +202,7 @@ def first_steps(stage: str, steps: int, overrides: list[str]) -> None:
         def on_train_end(self, *_: object, **__: object) -> None:
             start = times[0] - float(os.environ["GROWTH_STARTED"])
             print(json.dumps([start, (times[-1] - times[0]) / max(1, len(times) - 1)]))
-            raise SystemExit  # before the model is written, which would replace the real one
+            raise SystemExit
 
     trainer.DEFAULT_CALLBACKS.append(Clock)
     import_module(f"stages.{stage}").run(composed(overrides))

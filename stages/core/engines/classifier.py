@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
 Inputs = dict[str, np.ndarray]  # by input name, each of shape (texts, tokens)
 Logits = Callable[[Inputs], np.ndarray]  # gives shape (texts, classes)
-Sample = Callable[
-    [str, int], list[Inputs]
-]  # (split, count) → at least `count` inputs of one text each
+# (split, count) → at least `count` inputs of one text each
+Sample = Callable[[str, int], list[Inputs]]
 Operators = list[tuple[str, int, float]]  # name, calls, milliseconds in all
 WARMUP = 5  # untimed calls before a profile
 
@@ -45,7 +44,8 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     """Return a variant's tokenizer: it truncates where training did and pads to the longest text.
 
     Raises:
-        InputError: there is no tokenizer, or it is damaged.
+        FileNotFoundError: there is no tokenizer.
+        InputError: it is damaged.
     """
     settings = read_json(directory / "tokenizer_config.json")
     with readable(directory / "tokenizer.json") as file:
@@ -95,7 +95,8 @@ def load_classifier(directory: Path, threads: int | None = None) -> Classifier:
     """Load a variant with its engine, to run on `threads` threads; None: on all cores.
 
     Raises:
-        InputError: there is no model, it is damaged, or its engine is unknown.
+        FileNotFoundError: there is no model.
+        InputError: it is damaged, or its engine is unknown.
     """
     manifest = Manifest.read(directory)
     try:

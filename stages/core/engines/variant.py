@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stages.core.launch.atomic import write_json
-from stages.core.launch.errors import read_json
+from stages.core.launch.errors import read_json, readable
 from stages.core.launch.paths import MODELS
 
 MANIFEST = "variant.json"
@@ -62,7 +62,8 @@ class Manifest:
             FileNotFoundError: nothing was made there.
             InputError: it is damaged.
         """
-        return cls(**read_json(directory / MANIFEST))
+        with readable(directory / MANIFEST) as file:
+            return cls(**read_json(file))
 
     def write(self, directory: Path) -> None:
         """Write the manifest into a variant's directory."""

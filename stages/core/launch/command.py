@@ -53,7 +53,7 @@ def launch(run: Callable[[Settings], str], *, alone: bool = False, parallel: boo
             seconds = time.perf_counter() - started
             print(f"{Path(sys.argv[0]).stem}: {summary} ({seconds:.0f} s)")
     except Exception as error:  # stages/__init__.py prints it
-        error.add_note("This is a bug, or a file is damaged: make verify tells.")
+        error.add_note("This is a bug, or a file is damaged; make verify tells which.")
         if under_torchrun():
             # Rank zero waits less, so it alone prints what happens to all; a rank that fails
             # because another did is killed while it waits. os._exit, because a clean exit would

@@ -74,10 +74,10 @@ def readable(file: Path) -> Iterator[Path]:
     try:
         yield file
     except Exception as error:  # every library has its own, and tokenizers none narrower
-        if is_disk_error(error) or isinstance(error, FileNotFoundError | MemoryError):
+        if is_disk_error(error) or isinstance(error, InputError | FileNotFoundError | MemoryError):
             raise
         raise InputError(
-            f"{file} is damaged ({reason(error)}); remove {file.parent}, then run dvc repro"
+            f"{file} is damaged ({reason(error)}); remove it, then run dvc repro"
         ) from error
 
 

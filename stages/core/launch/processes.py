@@ -53,9 +53,7 @@ def start(processes: int) -> None:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # its warnings are harmless
-    logging.getLogger("torch.distributed").setLevel(
-        logging.CRITICAL
-    )  # start() reports it in one line
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # said below, in a line
     with tempfile.TemporaryDirectory() as logs:
         others = dict.fromkeys(range(1, processes), Std.ERR)
         config = LaunchConfig(

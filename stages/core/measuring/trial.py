@@ -45,7 +45,7 @@ def run_trial(
 ) -> dict[str, float]:
     """Return rate (requests a second), requests, and ms (the percentile of their latencies).
 
-    The rate is that of the answers or, in Server, that of the process which sends the requests.
+    The rate is that of the answers or, in Server, the one at which requests are sent.
     `answer` is called in so many threads.
     """
     waiting: SimpleQueue[lg.QuerySample | None] = SimpleQueue()

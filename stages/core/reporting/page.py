@@ -55,7 +55,7 @@ def page(found: Findings) -> str:
         "markdown": tables.markdown,
         "literal": tables.literal,
         "title": lambda name: Variant.named(name).title,
-        "share": lambda share: "unknown" if share is None else f"{share:.1%}",
+        "share": tables.share,
     }
     return environment.from_string(TEMPLATE.read_text()).render(
         vars(found),

@@ -79,6 +79,11 @@ def _rates(data: pd.DataFrame, kind: str) -> pd.Series:
     return met.map(per_second) + (" (not " + missed.map(per_second) + ")").where(missed.notna(), "")
 
 
+def share(value: float | None) -> str:
+    """Return a share as a percentage; one that could not be measured is unknown."""
+    return "unknown" if value is None else f"{value:.1%}"
+
+
 def per_second(rate: float) -> str:
     """Return requests a second without digits that a measurement lacks."""
     return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
@@ -137,7 +142,7 @@ LOAD = (
     VARIANT,
     Column("Requests a second, one by one", partial(_rates, kind="single")),
     Column("In batches", partial(_rates, kind="batched")),
-    Column("Texts a second, when nobody waits", "offline_rps", "{:.0f}"),
+    Column("Texts a second, when nobody waits", lambda data: data["offline_rps"].map(per_second)),
 )
 CARD = (
     ACCURACY_INTERVAL,

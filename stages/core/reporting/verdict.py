@@ -9,6 +9,7 @@ from stages.core.engines.variant import Variant
 from stages.core.launch.settings import ReportConfig
 from stages.core.reporting.latency import Estimate
 from stages.core.reporting.results import BASELINE, SLA_LATENCY, SPEED, classes
+from stages.core.reporting.tables import per_second
 
 
 def recommend(
@@ -72,7 +73,7 @@ def faults(table: pd.DataFrame, constraints: ReportConfig) -> pd.Series:
     late = (latency - sla).map(f"p{percentile} exceeds the SLA by {{:.2f}} ms".format)
     rounded_down = np.floor((kept + 1e-9) * 1e4) / 1e4  # not "keeps 98.00%, not 98.0%"
     poor = rounded_down.map(f"keeps {{:.2%}} of the {quality}, not {needed:.1%}".format)
-    slow = rate.map(f"answers {{:.0f}} requests a second, not {wanted:g}".format)
+    slow = rate.map(per_second).map(f"answers {{}} requests a second, not {wanted:g}".format)
     missed = [
         late.where(latency > sla),
         poor.where(kept < needed - 1e-9),

@@ -96,7 +96,7 @@ def _check(archive: Path, members: Iterator[Member]) -> None:
         total += size
         faults = {
             "a path out of its directory": path.is_absolute() or ".." in path.parts,
-            "a backslash for a slash, as some old tools for Windows write it": "\\" in name,
+            "a name with backslashes, as old tools for Windows write it": "\\" in name,
             "a link or a device file": not plain,
             f"a size of {size} bytes": size < 0,
             "that name twice": path in files,

@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 # Han characters and kana, between which there are no spaces: each counts as a word.
-ALONE = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+ALONE = r"\u3041-\u309f\u30a1-\u30fa\u30fd-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 WORD = re.compile(rf"[{ALONE}]|[^\W{ALONE}]+")
 WRITTEN = re.compile(rf"[{ALONE}]|[^\s{ALONE}]+")  # a word with the punctuation beside it
 BREAK = re.compile(r'[,;:.!?()"，、。；：！？…（）「」『』]+|\s[-–—]+\s|--')

@@ -1,6 +1,7 @@
 """What a file that does not fit its settings seems to be."""
 
 import gzip
+import re
 from codecs import lookup
 from collections.abc import Set
 from pathlib import Path
@@ -13,6 +14,7 @@ from stages.core.launch.inputs import Reading
 
 SAMPLE = 2**16  # bytes
 SEPARATORS = ",;\t|"
+EXCELS_SEPARATOR = re.compile(r"sep=(.)\s*")  # as the first line, which Excel writes and reads
 # Common ones: with more candidates, short texts are misdetected as rare ones.
 ENCODINGS = [
     *("utf_8", "utf_16", "utf_16_le", "utf_16_be", "cp1252", "cp1251", "cp932", "gb18030"),
@@ -31,9 +33,10 @@ def open_bytes(path: Path) -> BinaryIO:
     return cast("BinaryIO", gzip.open(path)) if is_gzipped(path) else path.open("rb")
 
 
-def separator_of(how: Reading, suffix: str) -> str:
-    """Return the separator that a file of that suffix is read with."""
-    return how.separator or ("," if suffix == ".csv" else "\t")
+def separator_of(how: Reading, suffix: str, first: str) -> str:
+    """Return the separator that a file of that suffix and with that first line is read with."""
+    named = EXCELS_SEPARATOR.fullmatch(first)
+    return how.separator or (named[1] if named else "," if suffix == ".csv" else "\t")
 
 
 def wrong_encoding(path: Path, encoding: str, error: UnicodeError) -> InputError:
@@ -64,9 +67,11 @@ def guess_separator(path: Path, how: Reading, suffix: str, wanted: Set[str]) -> 
 
     It is one that gives the `wanted` columns, or that stands there where the one used doesn't.
     """
-    used = separator_of(how, suffix)
     lines = _sample(path).decode(how.encoding, errors="replace").lstrip("\ufeff").splitlines()
-    header = lines[0] if lines else ""
+    first, header = [*lines, "", ""][:2]
+    if not EXCELS_SEPARATOR.fullmatch(first):
+        header = first
+    used = separator_of(how, suffix, first)
     for separator in SEPARATORS.replace(used, ""):
         names = {name.strip('" ') for name in header.split(separator)}
         if separator in header and (wanted <= names or used not in header):

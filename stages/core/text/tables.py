@@ -5,7 +5,6 @@ import csv
 import io
 import itertools
 import json
-import re
 import zlib
 from collections.abc import Iterable, Iterator, Set
 from numbers import Number
@@ -20,6 +19,7 @@ import pyarrow.parquet
 from stages.core.launch.errors import InputError, reason
 from stages.core.launch.inputs import Reading
 from stages.core.text.guesses import (
+    EXCELS_SEPARATOR,
     guess_escape,
     guess_separator,
     is_gzipped,
@@ -38,7 +38,6 @@ ARROW_FILE = b"ARROW1"  # how Feather files begin, too
 MAX_BYTES = 4 * 2**30  # unpacked: 50 kB can become gigabytes
 UTF8_MARK_IN_CP1252 = "ï»¿"
 PARQUET_ROWS = 64  # at a time
-EXCELS_SEPARATOR = re.compile(r"sep=(.)\s*")  # as the first line, which Excel writes and reads
 UNQUOTE = '-S "data.quote=\'\\"\'"'  # for a shell
 
 
@@ -172,26 +171,26 @@ def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
 
 def _read_jsonl(path: Path, encoding: str) -> pd.DataFrame:
     with opened(path, encoding) as file:
-        rows = [json.loads(line) for line in _lines(file) if not line.isspace()]
-    for number, row in enumerate(rows, start=1):
+        lines = enumerate(_lines(file), start=1)
+        rows = {number: json.loads(line) for number, line in lines if not line.isspace()}
+    for number, row in rows.items():
         if not isinstance(row, dict):
-            raise ValueError(f"row {number} is no object")
+            raise ValueError(f"line {number} is no object")
         try:
             json.dumps(row, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            raise ValueError(f"row {number} holds half a character ({error})") from error
-    return pd.DataFrame(rows, dtype=object)  # so that large integers stay exact
+            raise ValueError(f"line {number} holds half a character ({error})") from error
+    return pd.DataFrame([*rows.values()], dtype=object)  # so that large integers stay exact
 
 
 def _reader(file: TextIO, how: Reading, suffix: str) -> "Reader":
     quote = how.quote if how.quote is not None else '"' if suffix == ".csv" else ""
     lines = _lines(file)
     first = next(lines, "")
-    named = EXCELS_SEPARATOR.fullmatch(first)
-    separator = named[1] if named and how.separator is None else separator_of(how, suffix)
+    header = "\n" if EXCELS_SEPARATOR.fullmatch(first) else first
     return csv.reader(
-        itertools.chain(["\n" if named else first], lines),
-        delimiter=separator,
+        itertools.chain([header], lines),
+        delimiter=separator_of(how, suffix, first),
         quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
         quotechar=quote or None,
         escapechar=how.escape or None,

@@ -120,7 +120,12 @@ def from_scratch(config: StudentConfig, teacher: PreTrainedModel) -> PreTrainedM
         if value is not None:
             setattr(shape, name, value)
     set_dropout(shape, config.dropout)
-    return type(teacher)(shape)
+    try:
+        return type(teacher)(shape)
+    except (ValueError, AssertionError) as error:  # such as a width that its heads don't divide
+        raise InputError(
+            f"the student can't have this shape ({error}); change student.*"
+        ) from error
 
 
 def widths(config: StudentConfig, teacher: PretrainedConfig) -> dict[str, tuple[Any, Any]]:

@@ -34,7 +34,7 @@ class WeightedTrainer(Trainer):
     """A Trainer whose cross-entropy weights the classes (None: equally).
 
     Processes share a batch, but its loss is that of the whole one, so that results don't depend on
-    how many there are: the mean of their means is another one where classes have weights.
+    how many there are: a mean of the shares' means differs where classes have weights.
     """
 
     def __init__(self, *args: Any, class_weights: list[float] | None, **kwargs: Any) -> None:
@@ -102,6 +102,8 @@ class DistillationTrainer(WeightedTrainer):
         if "teacher_logits" not in inputs:
             return super().compute_loss(model, inputs, return_outputs)
         targets, labels = (self.gathered_batch(inputs.pop(k)) for k in ("teacher_logits", "labels"))
-        logits = self.gathered_batch(model(**inputs).logits)
+        outputs = model(**inputs)
         options = self.temperature, self.label_weight, self.class_weights
-        return losses.distillation_loss(logits, targets, labels, *options)
+        logits = self.gathered_batch(outputs.logits)
+        loss = losses.distillation_loss(logits, targets, labels, *options)
+        return (loss, outputs) if return_outputs else loss

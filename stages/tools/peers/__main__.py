@@ -33,7 +33,7 @@ from stages.core.measuring.worker import Worker
 from stages.core.reporting.accuracy import compare
 from stages.core.reporting.latency import speedup
 from stages.core.reporting.results import architecture, load_predictions
-from stages.core.reporting.tables import Column, markdown, render
+from stages.core.reporting.tables import Column, markdown, render, share
 from stages.core.task.decoding import accuracy, predicted
 from stages.core.text.corpus import load_corpus
 from stages.machine import describe, summary
@@ -98,7 +98,7 @@ def run(overrides: list[str]) -> Path:
     options = [f"SETTINGS={' '.join(overrides)}"] if overrides else []
     command = shlex.join(["make", "peers", *options])
     facts = f"""{summary(machine)}; {versions}. Commit {commit()}; other programs took
-{max(others):.1%} of the machine. The command: `{command}`."""
+{share(max(others, key=lambda found: found or 0))} of the machine. The command: `{command}`."""
     write_text(target, page(table, facts, notes, rates, settings.benchmark.sweep.rounds))
     return target
 

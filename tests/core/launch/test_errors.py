@@ -75,7 +75,7 @@ def test_what_is_no_damage_is_not_called_so(error: Exception) -> None:
 
 def test_damage_is_named_with_its_remedy() -> None:
     with (
-        pytest.raises(InputError, match=r"a/b is damaged \(odd\); remove a, then run dvc repro"),
+        pytest.raises(InputError, match=r"a/b is damaged \(odd\); remove it, then run dvc repro"),
         readable(Path("a/b")),
     ):
         raise ValueError("odd\nindeed")

@@ -131,7 +131,7 @@ def test_a_tsv_has_no_quotes_and_its_columns_may_be_given(read: Read) -> None:
 
 
 NO_UTF8 = "is not in utf-8 .*; it (seems to be in .*: set data.encoding=|is no text at all)"
-NO_OBJECT = "can't be read as .jsonl .row 1 is no object"
+NO_OBJECT = "can't be read as .jsonl .line 1 is no object"
 EMPTY = "holds no rows; remove it or fill it"
 
 
@@ -181,7 +181,7 @@ BAD: list[tuple[str, bytes, str]] = [
         TSV + b'"a\nb"\tyes\n',
         "1 fields, .* a text in quotes may go on in the next",
     ),
-    ("csv", b"sep=;\ntext;label\na;b;c\n", "line 3 has 3 fields, not 2"),
+    ("csv", b"sep=;\ntext;label\na;b;c\n", r"line 3 has 3 fields, not 2; correct it\)"),
     ("csv", b'Body;Stars\r\n"a;b";1\r\n', r"correct it or, .* -S .data.separator=';'"),
     ("csv", b'text,label\n"a \\"b\\" c",yes\n', r"correct it or, .* -S 'data.escape=.'"),
     ("csv", b"# mine\n" + CSV, "fields, not 1"),
@@ -203,7 +203,7 @@ BAD: list[tuple[str, bytes, str]] = [
     ("parquet", b"PAR1PAR1", "can't be read as .parquet"),
     ("jsonl", b'[{"text": "a", "label": 1}]', NO_OBJECT),
     *(("jsonl", line, NO_OBJECT) for line in (b"[1, 2]\n", b"1\n", b'"a"\n', b"null\n")),
-    ("jsonl", JSONL + b"null", "row 3 is no object"),
+    ("jsonl", JSONL + b"null", "line 3 is no object"),
     ("jsonl", JSONL + b'{"text":"a","label":' + b"9" * 5000 + b"}", "can't be read"),
     ("jsonl", JSONL[:-5], "can't be read as .jsonl"),
     ("jsonl", JSONL.replace(b"}\n{", b"}{", 1), "can't be read as .jsonl"),
