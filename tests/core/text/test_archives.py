@@ -173,6 +173,12 @@ def test_refuses_too_many_members(
         unpack(archive, tmp_path / "out")
 
 
+def test_names_with_backslashes_are_told_from_paths_that_lead_out(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "bundle.zip", "texts\\train.csv")
+    with pytest.raises(InputError, match="a name with backslashes, as old tools for Windows"):
+        unpack(archive, tmp_path / "out")
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("suffix", [".tar", ".zip"])
 @pytest.mark.parametrize("twin", ["a.txt", "./a.txt"])
