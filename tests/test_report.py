@@ -74,7 +74,8 @@ def test_labels_and_texts_are_shown_as_they_are_and_not_obeyed(project: Callable
     for variant in NAMES:
         file = EVALUATION / variant / "predictions.parquet"
         predictions = pd.read_parquet(file).assign(text=text)
-        predictions.columns = [*predictions.columns[:-2], *(f"logit_{name}" for name in labels)]
+        names = zip(("logit_negative", "logit_positive"), labels, strict=True)
+        predictions = predictions.rename(columns={old: f"logit_{name}" for old, name in names})
         if variant.startswith("student"):
             predictions.loc[predictions.index[-5:], "predicted"] ^= 1
         predictions.to_parquet(file)

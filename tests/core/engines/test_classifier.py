@@ -83,7 +83,7 @@ def test_a_damaged_file_is_named(project: Callable, variant: str, name: str) -> 
     directory = Variant.named(variant).directory
     whole = (directory / name).read_bytes()
     (directory / name).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=f"{directory}/{name} is damaged .*; remove {directory}"):
+    with pytest.raises(InputError, match=f"{directory}/{name} is damaged .*; remove it, then"):
         load_classifier(directory)
         load_tokenizer(directory)
 

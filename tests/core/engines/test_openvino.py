@@ -140,7 +140,7 @@ def damage(name: str, change: Callable[[bytes], bytes]) -> None:
 )
 def test_a_damaged_file_is_named(here: Callable, name: str, change: Callable) -> None:
     damage(name, change)
-    with pytest.raises(InputError, match=rf"{FORM}/model.xml is damaged .*; remove {FORM}"):
+    with pytest.raises(InputError, match=rf"{FORM}/model.xml is damaged .*; remove it, then"):
         load_classifier(FORM)
 
 
