@@ -20,6 +20,8 @@ from stages.core.engines.variant import ROLES, variants
 from stages.core.launch.parse import parse
 from stages.core.launch.settings import Settings
 
+os.environ["DVC_NO_ANALYTICS"] = "1"  # of the repositories that tests make
+
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 FORMS = ["pytorch", "onnx", "int8"]
