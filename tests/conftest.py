@@ -216,8 +216,8 @@ def finished(shared: Callable[[str, Make], Path], tiny: list[str]) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Begin with the tests that need the finished experiment: the others run meanwhile."""
-    items.sort(key=lambda item: "finished" not in item.fixturenames)
+    """Begin with the fast tests that need the finished experiment: the others run meanwhile."""
+    items.sort(key=lambda item: "finished" not in item.fixturenames or "slow" in item.keywords)
 
 
 @pytest.fixture
