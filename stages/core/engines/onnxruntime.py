@@ -3,23 +3,22 @@
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from annotated_types import Gt, MinLen
+from annotated_types import Ge, Le, MinLen
 
-from stages.core.engines import blockwise
 from stages.core.engines.classifier import WARMUP, Inputs, Logits, Operators, Sample
+from stages.core.engines.smoothing import products_by_weights, smooth
 from stages.core.launch.cores import cores
 from stages.core.launch.errors import InputError, readable
 from stages.core.launch.paths import existing
 
 if TYPE_CHECKING:
-    from onnx import GraphProto
+    from onnx import GraphProto, ModelProto
     from onnxruntime import InferenceSession
 
 PACKAGES = ("onnxruntime", "onnx", "optimum-onnx")
@@ -59,7 +58,7 @@ KIND_OF = {
     "Gather of rows": "embedding",
     **dict.fromkeys(("MatMul", "Gemm", "FusedMatMul", "FusedGemm"), "matrix products"),
     **dict.fromkeys(("MatMulInteger", "MatMulIntegerToFloat"), "matrix products"),
-    **dict.fromkeys(("DynamicQuantizeMatMul", blockwise.OPERATOR), "matrix products"),
+    "DynamicQuantizeMatMul": "matrix products",
     **dict.fromkeys(
         ("DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear"), "quantize/dequantize"
     ),
@@ -73,6 +72,7 @@ KIND_OF = {
 }
 # Operators that hold products with weights, and the type as which each is quantized.
 PRODUCTS = {"MatMul": "MatMul", "Gemm": "MatMul", "Attention": "Attention"}
+SMOOTHED = {"MatMul", "Attention"}
 # Validation texts that show what quantizing costs; on train texts the logits are too far apart.
 TEXTS = 200
 
@@ -85,7 +85,7 @@ class Options:
     op_types: Annotated[list[str], MinLen(1)] | None
     exclude_nodes: list[str]
     reduce_range: bool
-    tolerance: Annotated[float, Gt(0)] | None
+    smoothing: Annotated[float, Ge(0), Le(1)]
 
 
 def load(directory: Path, threads: int) -> tuple[Logits, int]:
@@ -165,60 +165,24 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
         InputError: an option names what the graph lacks, or a product stays in fp32.
     """
     import onnx
-
-    model = existing(source / "model.onnx")
-    with readable(model):  # onnx itself refuses weights outside the model's directory
-        graph = onnx.load(model).graph
-    excluded = nodes_to_exclude(graph, options)
-    expected = products_to_quantize(graph, options.op_types, excluded)
-    products = options.op_types is None or "MatMul" in options.op_types
-    kinds = blockwise.kinds_of_products(graph, {*excluded}) if products else {}
-
-    def write(chosen: Sequence[str]) -> None:
-        names = {name for kind in chosen for name in kinds[kind]}
-        _quantize_dynamic(model, target / "model.onnx", options, excluded, names)
-        found = integer_products(target / "model.onnx")
-        if found != expected:
-            raise InputError(
-                f"{found} products and attentions of {model} became integer ones, expected were "
-                f"{expected}; check op_types and exclude_nodes"
-            )
-
-    def error(chosen: Sequence[str]) -> float:
-        write(chosen)
-        return relative_error(_all_logits(target / "model.onnx", inputs), exact)
-
-    chosen: list[str] = []
-    found = None
-    if options.tolerance and kinds:
-        inputs = sample("validation", TEXTS)
-        exact = _all_logits(model, inputs)
-        chosen, found = blockwise.fewest_kinds(error, [*kinds], options.tolerance)
-    write(chosen)
-    size = (target / "model.onnx").stat().st_size / model.stat().st_size
-    summary = f"{expected} integer products and attentions, {size:.0%} of the size"
-    if found is None:
-        return summary
-    summary += f", an error of {found:.2%}"
-    if chosen:
-        summary += f", {len(chosen)} of {len(kinds)} kinds in blocks ({', '.join(chosen)})"
-    missed = options.tolerance and found > options.tolerance
-    return f"{summary}; that is above tolerance = {options.tolerance:g}" if missed else summary
-
-
-def _quantize_dynamic(
-    model: Path, target: Path, options: Options, excluded: list[str], in_blocks: set[str]
-) -> None:
-    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
-    loaded = onnx.load(model)
-    blockwise.make_blockwise(loaded, in_blocks)
-    add_pre_process_metadata(loaded)  # or else each call advises what the export has done
+    file = existing(source / "model.onnx")
+    with readable(file):  # onnx itself refuses weights outside the model's directory
+        loaded = onnx.load(file)
+    graph = loaded.graph
+    excluded = nodes_to_exclude(graph, options)
+    expected = products_to_quantize(graph, options.op_types, excluded)
+    types = SMOOTHED & {*(options.op_types or SMOOTHED)}
+    products = products_by_weights(graph, types, {*excluded})
+    if options.smoothing and products:
+        names = sorted({node.input[0] for nodes in products.values() for node in nodes})
+        smooth(graph, products, largest(loaded, names, sample("train", TEXTS)), options.smoothing)
+    add_pre_process_metadata(loaded)  # or else it advises what the export has done
     quantize_dynamic(
         model_input=loaded,
-        model_output=target,
+        model_output=target / "model.onnx",
         weight_type=QuantType.QInt8,
         per_channel=options.per_channel,
         reduce_range=options.reduce_range,
@@ -228,11 +192,42 @@ def _quantize_dynamic(
         # ONNX can't infer the output types of a fused attention, which is not its own operator.
         extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
     )
+    found = integer_products(target / "model.onnx")
+    if found != expected:
+        raise InputError(
+            f"{found} products and attentions of {file} became integer ones, expected were "
+            f"{expected}; check op_types and exclude_nodes"
+        )
+    inputs = sample("validation", TEXTS)
+    exact, ours = (
+        np.concatenate([logits(each) for each in inputs])
+        for logits, _ in (load(each, cores()) for each in (source, target))
+    )
+    size = (target / "model.onnx").stat().st_size / file.stat().st_size
+    error = relative_error(ours, exact)
+    return f"{expected} integer products and attentions, {size:.0%} of the size, {error:.2%} error"
 
 
-def _all_logits(model: Path, inputs: list[Inputs]) -> np.ndarray:
-    logits = answers(open_session(model, cores()))
-    return np.concatenate([logits(each) for each in inputs])
+def largest(model: "ModelProto", names: list[str], inputs: list[Inputs]) -> dict[str, np.ndarray]:
+    """Return the largest absolute value of each feature of the named activations, over `inputs`."""
+    import onnx
+
+    shown = onnx.ModelProto()
+    shown.CopyFrom(model)
+    for name in names:
+        shown.graph.output.add().name = name
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "model.onnx"
+        onnx.save(shown, file)
+        session = open_session(file, cores())
+    read = [node.name for node in session.get_inputs()]
+    found: dict[str, np.ndarray] = {}
+    for encoded in inputs:
+        values = session.run(names, {name: encoded[name] for name in read})
+        for name, each in zip(names, values, strict=True):
+            features = np.abs(each).reshape(-1, each.shape[-1]).max(axis=0)
+            found[name] = np.maximum(found.get(name, 0), features)
+    return found
 
 
 def relative_error(logits: np.ndarray, exact: np.ndarray) -> float:
@@ -286,5 +281,4 @@ def integer_products(model: Path) -> int:
     import onnx
 
     graph = onnx.load(model).graph
-    integer = ("MatMulInteger", "QAttention", blockwise.OPERATOR)
-    return sum(node.op_type in integer for node in graph.node)
+    return sum(node.op_type in ("MatMulInteger", "QAttention") for node in graph.node)

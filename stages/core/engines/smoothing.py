@@ -1,0 +1,90 @@
+"""Smoothing: features whose activations stand out move into the weights, before INT8.
+
+Dynamic quantization gives all activations of a product one scale, so that a feature with outliers
+costs all others their precision. Weights have a scale per output, and can take over a part of it:
+the feature is divided by a factor and its row of weights multiplied by it, which leaves the product
+as it is (SmoothQuant, Xiao et al., 2023, arXiv:2211.10438). Here a factor depends on the
+activations alone and is never below 1: SmoothQuant's also raises features whose weights are large,
+which makes new outliers.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+OUTLIER = 8  # times the median feature's largest activation; without such, nothing is smoothed
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto
+
+
+def products_by_weights(
+    graph: "GraphProto", types: set[str], excluded: set[str]
+) -> dict[str, list["NodeProto"]]:
+    """Return the nodes of these types, by the name of their weights, shape (features, outputs).
+
+    Without weights that another node reads, too.
+    """
+    matrices = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2}
+    found: dict[str, list[NodeProto]] = {}
+    for node in graph.node:
+        if node.op_type in types and node.input[1] in matrices and node.name not in excluded:
+            found.setdefault(node.input[1], []).append(node)
+    read = [name for node in graph.node for name in node.input]
+    return {name: nodes for name, nodes in found.items() if read.count(name) == len(nodes)}
+
+
+def smooth(
+    graph: "GraphProto",
+    products: Mapping[str, list["NodeProto"]],
+    largest: Mapping[str, np.ndarray],
+    strength: float,
+) -> None:
+    """Smooth the inputs of products, as `products_by_weights` returns them, that have outliers.
+
+    `largest` has the largest absolute value of each feature of an input, shape (features,).
+    """
+    from onnx import helper, numpy_helper
+
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    # Layers may share weights (ALBERT's do), so the factor is that of all inputs they meet; and
+    # products may share inputs (an attention's), and so the factor.
+    numbers: dict[tuple[str, ...], int] = {}
+    smoothed: dict[str, tuple[str, str]] = {}  # by a product's output
+    for name, nodes in products.items():
+        sources = tuple(node.input[0] for node in nodes)
+        ratio = ratios(np.max([largest[source] for source in sources], axis=0))
+        if ratio.max() < OUTLIER:
+            continue
+        number = numbers.setdefault(sources, len(numbers))
+        factor = ratio ** np.float32(strength)
+        scaled = numpy_helper.to_array(weights[name]) * factor[:, None]
+        weights[name].CopyFrom(numpy_helper.from_array(scaled, name))
+        divisor = f"smoothing_{number}"
+        if divisor not in weights:
+            weights[divisor] = graph.initializer.add()
+            weights[divisor].CopyFrom(numpy_helper.from_array(1 / factor, divisor))
+        smoothed |= {node.output[0]: (divisor, f"{node.input[0]}/{divisor}") for node in nodes}
+    nodes, made = [], set()
+    for node in graph.node:
+        if node.output[0] in smoothed:
+            divisor, target = smoothed[node.output[0]]
+            if target not in made:
+                nodes.append(helper.make_node("Mul", [node.input[0], divisor], [target], target))
+                made.add(target)
+            node.input[0] = target
+        nodes.append(node)
+    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def ratios(largest: np.ndarray) -> np.ndarray:
+    """Return how many times each feature's largest value exceeds the median feature's, at least 1.
+
+    Shape (features,); features that are always zero don't count.
+    """
+    present = largest[largest > 0]
+    found = largest / np.median(present) if present.size else largest
+    return np.maximum(found, 1).astype(np.float32)
