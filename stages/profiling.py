@@ -46,7 +46,7 @@ def profile_variant(variant: Variant, texts: list[str], threads: int) -> pd.Data
     between operators.
     """
     with Worker(variant.name, variant.directory, threads) as worker:
-        profiled = worker.ask({"texts": texts})
+        profiled = worker.ask("profile", texts=texts)
     table = pd.DataFrame(profiled["operators"], columns=["operator", "kind", "calls", "ms"])
     table["ms"] *= min(1.0, profiled["plain_ms"] / table["ms"].sum())
     between = profiled["plain_ms"] - table["ms"].sum()

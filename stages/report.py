@@ -14,7 +14,7 @@ from stages.core.reporting.html import render
 from stages.core.reporting.latency import speedup
 from stages.core.reporting.page import Findings, headline, hero, page
 from stages.core.reporting.results import BASELINE, HEADLINE_SPEED, SLA_LATENCY, SPEED
-from stages.core.reporting.verdict import recommend
+from stages.core.reporting.verdict import recommend, summary
 
 
 def run(config: Settings) -> str:
@@ -40,7 +40,7 @@ def run(config: Settings) -> str:
     ]
     table = pd.concat(parts, axis=1)
     answered = results.of_measure(samples[samples["variant"] != CONTROL], "test_label")
-    table, summary = recommend(
+    table, tied = recommend(
         table, lambda *pair: speedup(answered, *pair).widened(noise), config.report
     )
     student = results.headliner(table)
@@ -55,7 +55,7 @@ def run(config: Settings) -> str:
         load=load,
         student=student,
         mistakes=mistakes(test[student], test[BASELINE]),
-        summary=summary,
+        summary=summary(table, tied, config.report),
         conditions=read_json(BENCHMARK / "conditions.json"),
         workers=read_json(BENCHMARK / "workers.json"),
         machine=read_json(MACHINE),

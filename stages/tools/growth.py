@@ -39,6 +39,7 @@ from stages.core.launch.paths import (
 )
 from stages.core.measuring.conditions import commit
 from stages.core.measuring.worker import Worker
+from stages.core.reporting.figures import SIZE
 from stages.core.reporting.results import accuracies
 from stages.core.reporting.tables import markdown
 from stages.core.task.predictions import tabulate
@@ -182,7 +183,7 @@ def passes(overrides: list[str]) -> None:
     costs["evaluate, all variants"] = 0.0
     for variant in variants(settings.forms):
         with Worker(variant.name, variant.directory, settings.benchmark.threads) as worker:
-            found = worker.ask({"texts": texts})
+            found = worker.ask("profile", texts=texts)
         costs["evaluate, all variants"] += (found["plain_ms"] + found["encode_ms"]) / len(texts)
     print(json.dumps({phase: ms / 1e3 for phase, ms in costs.items()}))
 
@@ -231,7 +232,7 @@ def figure(table: pd.DataFrame) -> alt.LayerChart:
         strokeDash=alt.StrokeDash("extrapolated:N"),
     )
     chart = base.mark_line() + base.mark_circle(size=50, opacity=1)
-    return chart.properties(width=520, height=300, title="Time against the number of texts")
+    return chart.properties(**SIZE, title="Time against the number of texts")
 
 
 def planned(table: pd.DataFrame) -> pd.DataFrame:

@@ -21,5 +21,5 @@ def with_results(readme: str, results: str) -> str:
 
 
 if __name__ == "__main__":
-    results = (REPORTS / "results.md").read_text()
-    write_text(README, with_results(README.read_text(), results))
+    results = (REPORTS / "results.md").read_text(encoding="utf-8")
+    write_text(README, with_results(README.read_text(encoding="utf-8"), results))

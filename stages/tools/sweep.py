@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import dvc.api
-import numpy as np
 import pandas as pd
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -33,7 +32,7 @@ from stages.core.launch.errors import InputError
 from stages.core.launch.paths import MACHINE, REPORTS, check_root
 from stages.core.measuring.conditions import commit
 from stages.core.reporting import figures, tables
-from stages.core.reporting.latency import CONFIDENCE
+from stages.core.reporting.estimate import CONFIDENCE
 from stages.core.reporting.results import fastest_student
 from stages.tools.params import compose_conf
 
@@ -213,7 +212,7 @@ Over {table[SEED].nunique()} seeds, as mean (95 % interval of the mean, by Stude
 def mean_interval(shares: pd.Series) -> str:
     """Return the mean of shares with its 95 % interval, which is wide where they are few."""
     mean = shares.mean()
-    half = t.ppf((1 + CONFIDENCE) / 2, len(shares) - 1) * shares.std() / np.sqrt(len(shares))
+    half = t.ppf((1 + CONFIDENCE) / 2, len(shares) - 1) * shares.sem()
     return f"{mean:.1%} ({mean - half:.1%}–{mean + half:.1%})"
 
 

@@ -84,17 +84,17 @@ def measure(
     for cell in tqdm(plan, desc="benchmark", unit="cell", disable=None):
         swept = cell.workload in ("length", "batch")
         pace = settings.sweep if swept else settings
-        request = {
-            "batches": cell.batches,
-            "tokens": cell.length,
-            "quantity": cell.quantity,
-            "warmup": pace.warmup,
-            "seconds": pace.seconds,
-        }
         sizes = [len(batch) for batch in cell.batches]
         names = [name for name in ask if not (swept and name == CONTROL)]
         for variant in random.permutation(names).tolist():
-            answer = ask[variant](request)
+            answer = ask[variant](
+                "turn",
+                batches=cell.batches,
+                tokens=cell.length,
+                quantity=cell.quantity,
+                warmup=pace.warmup,
+                seconds=pace.seconds,
+            )
             if cell.length and answer["tokens"] != cell.length:
                 raise InputError(
                     f"{variant} made {answer['tokens']} tokens of {cell.length} words of the test "

@@ -46,7 +46,7 @@ def run_trial(
     """Return rate (requests a second), requests, and ms (the percentile of their latencies).
 
     The rate is that of the answers or, in Server, the one at which requests are sent.
-    `answer` is called in so many threads.
+    `answer` is called in `threads` threads.
     """
     waiting: SimpleQueue[lg.QuerySample | None] = SimpleQueue()
 

@@ -1,8 +1,8 @@
 """The process that serves one variant to a measurement, and the measurement's end of its pipes.
 
 `python -m stages.core.measuring.worker <directory> <threads>` reads one request a line from
-standard input and answers each with one line on standard output, both JSON, until the input ends.
-It imports little, so that its peak memory is the variant's.
+standard input, [function, arguments], and answers each with one line on standard output, both JSON,
+until the input ends. It imports little, so that its peak memory is the variant's.
 """
 
 import gc
@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -38,10 +38,9 @@ from stages.core.launch.errors import InputError
 
 REST_SECONDS = 2.0
 ANSWER_SECONDS = 600.0  # a turn takes seconds, a large batch on a slow machine a minute
-Request = dict[str, Any]
 Answer = dict[str, Any]
 Load = Callable[[Path, int], Classifier]  # a directory, on so many threads
-Ask = Callable[[Request], Answer]  # one turn of one variant; `turn` says what is in it
+Ask = Callable[..., Answer]  # the name of one of a worker's functions, and its arguments
 
 
 class Worker:
@@ -69,14 +68,14 @@ class Worker:
                 "set; its engine ignores the setting"
             )
 
-    def ask(self, request: Request) -> Answer:
-        """Send a request and block until its answer.
+    def ask(self, function: str, **arguments: Any) -> Answer:
+        """Call `turn`, `trial` or `profile` there and block until its answer.
 
         Raises:
             InputError: the process ended, or gave no answer within ANSWER_SECONDS.
         """
         try:
-            print(json.dumps(request), file=self.process.stdin, flush=True)
+            print(json.dumps([function, arguments]), file=self.process.stdin, flush=True)
         except BrokenPipeError as error:
             raise self._ended() from error
         return self._receive()
@@ -111,13 +110,9 @@ class Worker:
 
 
 def serve(directory: Path, threads: int, load: Load = load_classifier) -> None:
-    """Load the variant in `directory`, answer once with what was loaded, then answer requests.
-
-    A request is one of `turn`, or holds `texts` and a `trial` (the fields of a `Trial`; its answer
-    is the result of `run_trial`), or `texts` alone, to profile.
-    """
+    """Load the variant in `directory`, answer once with what was loaded, then answer requests."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library's prints are no answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # keeps libraries' output out of the answers
 
     def answer(value: Answer) -> None:
         print(json.dumps(value), file=answers, flush=True)
@@ -126,7 +121,11 @@ def serve(directory: Path, threads: int, load: Load = load_classifier) -> None:
     classifier = load(directory, threads)
     tokenizer = load_tokenizer(directory)
     load_ms = (time.perf_counter() - started) * 1e3
-    limit = tokenizer.truncation["max_length"]
+    functions: dict[str, Ask] = {
+        "turn": partial(turn, classifier, tokenizer, tokenizer.truncation["max_length"]),
+        "trial": partial(trial, classifier, tokenizer),
+        "profile": partial(profile, directory, classifier, tokenizer),
+    }
     first_call_ms = milliseconds(partial(classify, classifier, tokenizer, ["A first call."]))
     rest()
     answer(
@@ -140,36 +139,38 @@ def serve(directory: Path, threads: int, load: Load = load_classifier) -> None:
     gc.freeze()  # loaded objects stay, and need no collector
     gc.disable()
     for line in sys.stdin:
-        request = json.loads(line)
-        if "trial" in request:
-            from stages.core.measuring.trial import Trial, run_trial  # or else it adds to peak_mb
-
-            respond = partial(classify, classifier, tokenizer)
-            answer(run_trial(respond, request["texts"], Trial(**request["trial"])))
-        elif "texts" in request:
-            answer(profile(directory, classifier, tokenizer, request["texts"]))
-        else:
-            tokenizer.enable_truncation(request["tokens"] or limit)
-            answer(turn(classifier, tokenizer, request))
+        function, arguments = json.loads(line)
+        answer(functions[function](**arguments))
 
 
-def turn(classifier: Classifier, tokenizer: Tokenizer, request: Request) -> Answer:
-    """Time the calls of one turn in the benchmark.
+def turn(
+    classifier: Classifier,
+    tokenizer: Tokenizer,
+    limit: int,
+    *,
+    batches: list[list[str]],
+    tokens: int,
+    quantity: Literal["model", "label"],
+    warmup: int,
+    seconds: float,
+) -> Answer:
+    """Time the calls of one turn in the benchmark, one for each of `batches`.
 
-    A request holds `batches` (lists of texts), `tokens` (where to cut them; 0: where the model
-    does), `quantity` (what to time: `model`, from token ids to logits, or `label`, from text to
-    label), `warmup` (untimed calls) and `seconds` (the least time to go on). Its answer holds the
-    `ms` of each call, the `tokens` of the longest text, the share of `padding`, and `peak_mb`.
+    Texts are cut at `tokens`; 0: at `limit`, where the model does. Timed is, by `quantity`, from
+    token ids to logits or from text to label, after `warmup` calls, for `seconds` at least. The
+    answer holds the `ms` of each call, the `tokens` of the longest text, the share of `padding`,
+    and `peak_mb`.
     """
-    inputs = [encode(tokenizer, batch) for batch in request["batches"]]
+    tokenizer.enable_truncation(tokens or limit)
+    inputs = [encode(tokenizer, batch) for batch in batches]
     calls: list[Callable[[], object]] = (
         [partial(classifier.logits, encoded) for encoded in inputs]
-        if request["quantity"] == "model"
-        else [partial(classify, classifier, tokenizer, batch) for batch in request["batches"]]
+        if quantity == "model"
+        else [partial(classify, classifier, tokenizer, batch) for batch in batches]
     )
     mask = np.concatenate([encoded["attention_mask"].ravel() for encoded in inputs])
     gc.collect()  # in this variant's own turn, and not beside the next one's
-    taken = timed(calls, request["warmup"], request["seconds"])
+    taken = timed(calls, warmup, seconds)
     rest()
     return {
         "ms": taken,
@@ -179,8 +180,17 @@ def turn(classifier: Classifier, tokenizer: Tokenizer, request: Request) -> Answ
     }
 
 
+def trial(
+    classifier: Classifier, tokenizer: Tokenizer, *, texts: list[str], **settings: Any
+) -> Answer:
+    """Return the result of `run_trial`; `settings` are the fields of its `Trial`."""
+    from stages.core.measuring.trial import Trial, run_trial  # or else it adds to peak_mb
+
+    return run_trial(partial(classify, classifier, tokenizer), texts, Trial(**settings))
+
+
 def profile(
-    directory: Path, classifier: Classifier, tokenizer: Tokenizer, texts: list[str]
+    directory: Path, classifier: Classifier, tokenizer: Tokenizer, *, texts: list[str]
 ) -> Answer:
     """Profile the calls of one text each with the engine's own profiler.
 
@@ -219,8 +229,8 @@ def timed(calls: list[Callable[[], object]], warmup: int, seconds: float) -> lis
 def rest() -> None:
     """Sleep until this process's threads do; InputError if they are busy for two seconds.
 
-    ONNX Runtime's spin for 40 ms after the last call, on a core that the next variant needs: one
-    call in fifty of that one would last a scheduler's time slice of 4 ms longer.
+    ONNX Runtime's threads spin for 40 ms after a call; on a core that the next variant needs, one
+    in fifty of its calls would take a scheduler's time slice, 4 ms, longer.
     """
     busy = time.process_time()
     end = time.perf_counter() + REST_SECONDS

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from stages.core.launch.errors import InputError
-from stages.core.reporting.latency import CONFIDENCE, Estimate, bootstrapped
+from stages.core.reporting.estimate import CONFIDENCE, Estimate, bootstrapped
 from stages.core.task.decoding import accuracy, probabilities
 from stages.core.task.metrics import macro_f1, quality, recalls, scores
 from stages.core.task.predictions import logits_in, names_of

@@ -29,7 +29,7 @@ def render(text: str, charts: dict[str, alt.TopLevelMixin], hero: dict[str, Any]
     """
     title, body = text.split("\n", 1)
     environment = Environment(autoescape=True, undefined=StrictUndefined)
-    return environment.from_string(TEMPLATE.read_text()).render(
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=title.removeprefix("# "),
         hero=hero,
         hero_chart=HERO_CHART,

@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from stages.core.engines.variant import Variant
 from stages.core.launch.settings import BenchmarkConfig, LoadConfig, ReportConfig
 from stages.core.reporting import results, tables
-from stages.core.reporting.latency import Estimate
+from stages.core.reporting.estimate import Estimate
 from stages.core.reporting.verdict import doubts
 
 TEMPLATE = Path(__file__).parent / "templates" / "results.md.jinja"
@@ -57,7 +57,7 @@ def page(found: Findings) -> str:
         "title": lambda name: Variant.named(name).title,
         "share": tables.share,
     }
-    return environment.from_string(TEMPLATE.read_text()).render(
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         vars(found),
         tables=tables,
         ranked=found.table.sort_values(results.SPEED, ascending=False, kind="stable"),
@@ -91,7 +91,7 @@ def warnings(found: Findings) -> Iterator[str]:
         if texts < FEW_TEXTS:
             yield (
                 f"the {split} split has {texts} texts, so one text is {1 / texts:.1%} of the "
-                "accuracy: its intervals are wide, and a verdict by it is chance in part"
+                "accuracy: its intervals are wide, and the verdict is partly chance"
             )
     drawn = " and ".join(found.data["drawn"])
     if drawn and "teacher" not in set(found.curves["model"]):

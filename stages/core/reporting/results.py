@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from safetensors import safe_open
 from transformers import AutoConfig
@@ -12,7 +13,8 @@ from stages.core.launch.errors import InputError
 from stages.core.launch.paths import BENCHMARK, EVALUATION
 from stages.core.launch.settings import CONTROL
 from stages.core.reporting.accuracy import compare, judged, retained, score
-from stages.core.reporting.latency import Estimate, speedup, summarise
+from stages.core.reporting.estimate import Estimate
+from stages.core.reporting.latency import speedup, summarise
 
 BASELINE = Variant("teacher", "pytorch").name
 SLA_LATENCY = "test_label_p{}_ms"  # the time that a caller waits
@@ -91,13 +93,13 @@ def latencies(samples: pd.DataFrame, noise: float) -> pd.DataFrame:
     speed-ups: a bootstrap over rounds doesn't see how processes differ.
     """
     names = [name for name in samples["variant"].cat.categories if name != CONTROL]
-    rows: dict[str, dict[str, float]] = {name: {"peak_mb": 0} for name in names}
+    rows: dict[str, dict[str, float]] = {name: {"peak_mb": math.nan} for name in names}
     for measure in MEASURES:
         measured = of_measure(samples, measure)
         fewest = measured.groupby("variant", observed=True).size().min()
         for name, row in rows.items():
             ours = measured[measured["variant"] == name]
-            row["peak_mb"] = max(row["peak_mb"], ours["peak_mb"].max())
+            row["peak_mb"] = float(np.fmax(row["peak_mb"], ours["peak_mb"].max()))
             statistics = summarise(ours, fewest)
             row |= {f"{measure}_{statistic}_ms": ms for statistic, ms in statistics.items()}
             estimate = speedup(measured, name, BASELINE).widened(noise * (name != BASELINE))

@@ -10,7 +10,8 @@ import pandas as pd
 
 from stages.core.engines.variant import Variant
 from stages.core.launch.errors import printable
-from stages.core.reporting.latency import Estimate
+from stages.core.launch.settings import CONTROL
+from stages.core.reporting.estimate import Estimate
 from stages.core.reporting.results import BASELINE, MEASURES, SLA_LATENCY, SPEED, classes
 
 # The figures that the post gives for each step; its own table omits one step.
@@ -194,9 +195,9 @@ def speedups(table: pd.DataFrame, control: dict[str, Estimate], twin: str) -> pd
     """Return how many times faster each variant is than the baseline, and the control's row."""
     measured = table.drop(BASELINE)
     for name, each in control.items():
-        measured.loc["control", [*each.columns(f"{name}_speedup")]] = [*each.columns("").values()]
+        measured.loc[CONTROL, [*each.columns(f"{name}_speedup")]] = [*each.columns("").values()]
     rows = render(measured, SPEEDUPS)
-    rows.loc["control", VARIANT.title] = f"control: {Variant.named(twin).title} against itself"
+    rows.loc[CONTROL, VARIANT.title] = f"control: {Variant.named(twin).title} against itself"
     return rows
 
 

@@ -7,14 +7,14 @@ import pandas as pd
 
 from stages.core.engines.variant import Variant
 from stages.core.launch.settings import ReportConfig
-from stages.core.reporting.latency import Estimate
-from stages.core.reporting.results import BASELINE, SLA_LATENCY, SPEED, classes
+from stages.core.reporting.estimate import Estimate
+from stages.core.reporting.results import BASELINE, SLA_LATENCY, SPEED, classes, recommended
 from stages.core.reporting.tables import per_second
 
 
 def recommend(
     table: pd.DataFrame, ratio: Callable[[str, str], Estimate], constraints: ReportConfig
-) -> tuple[pd.DataFrame, str]:
+) -> tuple[pd.DataFrame, list[str]]:
     """Recommend the fastest variant that meets the SLA and keeps enough of the quality.
 
     The percentile only decides whether the SLA is met: the tail of a fast variant is the
@@ -22,21 +22,13 @@ def recommend(
     of these is recommended.
 
     `ratio` returns how many times faster the first variant is than the second, paired, its interval
-    widened by the noise. Returns the table with the columns recommended and verdict, and a summary.
+    widened by the noise. Returns the table with the columns recommended and verdict, and the names
+    of the others that tie with the recommended one.
     """
-    needed, sla = 1 - constraints.quality_loss, constraints.sla_ms
-    quality = constraints.quality.replace("_", " ")
-    percentile = f"p{constraints.sla_percentile}"
-    latency = table[SLA_LATENCY.format(constraints.sla_percentile)]
-    kept, wanted = table["validation_retained"], constraints.requests_per_second
     reasons = faults(table, constraints)
-    load = f"{wanted:g} requests a second " if wanted else ""
     qualified = table[reasons == ""]
     if qualified.empty:
-        return table.assign(recommended=False, verdict=reasons), (
-            f"No variant meets the constraints: none answers {load}within {sla:g} ms "
-            f"({percentile}) and keeps at least {needed:.1%} of the validation {quality}."
-        )
+        return table.assign(recommended=False, verdict=reasons), []
     fastest = str(qualified[SPEED].idxmax())
     leads = {name: ratio(fastest, name) for name in qualified.index if name != fastest}
     tied = [fastest, *(name for name, lead in leads.items() if lead.low <= 1)]
@@ -46,21 +38,40 @@ def recommend(
     reasons[tied] = "as fast as the fastest within the noise, but no better"
     reasons[fastest] = "the fastest, but no better than a variant that ties with it"
     reasons[chosen] = "recommended"
-    others = " and ".join(Variant.named(name).title for name in tied if name != chosen)
+    others = [name for name in tied if name != chosen]
+    return table.assign(recommended=table.index == chosen, verdict=reasons), others
+
+
+def summary(table: pd.DataFrame, tied: list[str], constraints: ReportConfig) -> str:
+    """Return what `recommend` found, in a sentence or two."""
+    needed, sla = 1 - constraints.quality_loss, constraints.sla_ms
+    quality = constraints.quality.replace("_", " ")
+    percentile = f"p{constraints.sla_percentile}"
+    wanted = constraints.requests_per_second
+    load = f"{wanted:g} requests a second " if wanted else ""
+    chosen = recommended(table)
+    if chosen is None:
+        return (
+            f"No variant meets the constraints: none answers {load}within {sla:g} ms "
+            f"({percentile}) and keeps at least {needed:.1%} of the validation {quality}."
+        )
+    row = table.loc[chosen]
+    others = " and ".join(Variant.named(name).title for name in tied)
     place = f"the best of the fastest (a tie with {others} within the noise)"
-    summary = (
+    found = (
         f"Use {Variant.named(chosen).title}: of the variants that answer {load}within {sla:g} ms "
         f"({percentile}) and keep at least {needed:.1%} of the validation {quality}, it is "
         f"{place if others else 'the fastest'} "
-        f"({percentile} {latency[chosen]:.2f} ms, {kept[chosen]:.1%} kept)."
+        f"({percentile} {row[SLA_LATENCY.format(constraints.sla_percentile)]:.2f} ms, "
+        f"{row['validation_retained']:.1%} kept)."
     )
-    interval = Estimate.of(table.loc[chosen], "validation_retained")
+    interval = Estimate.of(row, "validation_retained")
     if interval.low < needed:
-        summary += (
+        found += (
             f" The texts are too few to be sure of the {quality}: the 95 % interval of the share "
             f"kept is {interval.low:.1%} to {interval.high:.1%}."
         )
-    return table.assign(recommended=table.index == chosen, verdict=reasons), summary
+    return found
 
 
 def faults(table: pd.DataFrame, constraints: ReportConfig) -> pd.Series:

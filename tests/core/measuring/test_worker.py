@@ -1,6 +1,7 @@
 import itertools
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from stages.core.measuring import worker
 from stages.core.measuring.worker import Worker, rest, timed
 
 INT8 = Variant("student", "int8").directory
-REQUEST = {
+REQUEST: dict[str, Any] = {
     "batches": [["good film"], ["a very bad plot", "a"]],
     "tokens": 0,
     "quantity": "label",
@@ -21,8 +22,8 @@ REQUEST = {
 
 def test_a_turn_goes_on_until_its_time_is_over(project: Callable) -> None:
     with Worker("student int8", INT8, 1) as process:
-        once = process.ask(REQUEST)
-        longer = process.ask(REQUEST | {"seconds": 0.05, "quantity": "model"})
+        once = process.ask("turn", **REQUEST)
+        longer = process.ask("turn", **REQUEST | {"seconds": 0.05, "quantity": "model"})
     assert len(once["ms"]) == 2
     assert len(longer["ms"]) > 2
     assert sum(longer["ms"]) == pytest.approx(50, rel=0.5)
@@ -35,8 +36,8 @@ def test_texts_are_cut_where_the_request_says_and_else_where_the_model_does(
 ) -> None:
     long = {"batches": [["good " * 60]]}
     with Worker("teacher onnx", Variant("teacher", "onnx").directory, 1) as process:
-        assert process.ask(REQUEST | long | {"tokens": 8})["tokens"] == 8
-        assert process.ask(REQUEST | long)["tokens"] == 32
+        assert process.ask("turn", **REQUEST | long | {"tokens": 8})["tokens"] == 8
+        assert process.ask("turn", **REQUEST | long)["tokens"] == 32
 
 
 def test_what_could_not_be_loaded_is_named(empty: Callable, capfd: pytest.CaptureFixture) -> None:
@@ -52,7 +53,7 @@ def test_a_worker_that_dies_between_two_requests_is_named(project: Callable) -> 
         process.process.kill()
         process.process.wait()
         with pytest.raises(InputError, match="serves student int8 was killed by SIGKILL; free"):
-            process.ask(REQUEST)
+            process.ask("turn", **REQUEST)
 
 
 def test_a_worker_that_hangs_is_named_within_a_bound(
@@ -62,7 +63,7 @@ def test_a_worker_that_hangs_is_named_within_a_bound(
         process.process.send_signal(signal.SIGSTOP)
         monkeypatch.setattr("stages.core.measuring.worker.ANSWER_SECONDS", 0.2)
         with pytest.raises(InputError, match=r"serves student int8 did not answer in 0\.2 s"):
-            process.ask(REQUEST)
+            process.ask("turn", **REQUEST)
         assert process.process.wait(timeout=10) == -signal.SIGKILL
 
 

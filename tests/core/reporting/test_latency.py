@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.reporting.latency import Estimate, speedup, summarise
+from stages.core.reporting.estimate import Estimate
+from stages.core.reporting.latency import speedup, summarise
 
 
 def test_known_distribution() -> None:

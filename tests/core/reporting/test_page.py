@@ -5,7 +5,7 @@ import pytest
 
 from stages.core.launch.settings import BenchmarkConfig, LoadConfig, ReportConfig, SweepConfig
 from stages.core.reporting.accuracy import mistakes
-from stages.core.reporting.latency import Estimate
+from stages.core.reporting.estimate import Estimate
 from stages.core.reporting.page import Findings, headline, hero, page, served, warnings
 from stages.core.reporting.results import MEASURES
 from tests.core.reporting.made_up import MS, NAMES, load, predictions, results

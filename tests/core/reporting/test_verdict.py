@@ -7,9 +7,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from stages.core.launch.settings import ReportConfig
-from stages.core.reporting.latency import Estimate
+from stages.core.reporting.estimate import Estimate
 from stages.core.reporting.results import SPEED, recommended
-from stages.core.reporting.verdict import doubts, faults, recommend
+from stages.core.reporting.verdict import doubts, faults, recommend, summary
 
 LATENCY, QUALITY, KEPT = "test_label_p99_ms", "validation_quality", "validation_retained"
 TABLE = pd.DataFrame(
@@ -71,18 +71,19 @@ def verdict(
     sla_ms: float = 50, loss: float = 0.02, noise: float = 0, rps: float | None = None
 ) -> tuple[str | None, pd.Series, str]:
     """Return the recommended variant, each variant's reason, and the summary."""
-    table, summary = recommend(TABLE, exact(TABLE, noise), asked(sla_ms, loss, rps))
-    return recommended(table), table["verdict"], summary
+    constraints = asked(sla_ms, loss, rps)
+    table, tied = recommend(TABLE, exact(TABLE, noise), constraints)
+    return recommended(table), table["verdict"], summary(table, tied, constraints)
 
 
 def test_a_variant_that_stands_less_load_than_wanted_does_not_qualify() -> None:
-    chosen, reasons, summary = verdict(loss=0.1, rps=50)
+    chosen, reasons, said = verdict(loss=0.1, rps=50)
     assert chosen == "student_int8"
-    assert "of the variants that answer 50 requests a second within 50 ms (p99)" in summary
+    assert "of the variants that answer 50 requests a second within 50 ms (p99)" in said
     assert reasons["teacher_int8_per_tensor"] == "answers 40 requests a second, not 50"
-    chosen, reasons, summary = verdict(rps=50)
+    chosen, reasons, said = verdict(rps=50)
     assert chosen is None
-    assert "none answers 50 requests a second within 50 ms (p99) and keeps" in summary
+    assert "none answers 50 requests a second within 50 ms (p99) and keeps" in said
     assert reasons["teacher_onnx"] == (
         "p99 exceeds the SLA by 35.00 ms; answers 10 requests a second, not 50"
     )
@@ -101,34 +102,34 @@ def qualifying(table: pd.DataFrame, settings: ReportConfig) -> pd.DataFrame:
 
 
 def test_the_fastest_that_meets_the_constraints_is_recommended() -> None:
-    chosen, reasons, summary = verdict()
+    chosen, reasons, said = verdict()
     assert chosen == "teacher_int8_per_tensor"
-    assert "Use teacher int8 per tensor: " in summary
-    assert "it is the fastest (p99 32.00 ms, 99.5% kept)" in summary
-    assert "too few" not in summary
+    assert "Use teacher int8 per tensor: " in said
+    assert "it is the fastest (p99 32.00 ms, 99.5% kept)" in said
+    assert "too few" not in said
     assert reasons["student_int8"] == "keeps 96.70% of the accuracy, not 98.0%"
     assert reasons["teacher_onnx"] == "p99 exceeds the SLA by 35.00 ms"
 
 
 def test_with_more_loss_allowed_the_student_is_recommended() -> None:
-    chosen, reasons, summary = verdict(loss=0.04)
+    chosen, reasons, said = verdict(loss=0.04)
     assert chosen == "student_int8"
-    assert "the 95 % interval of the share kept is 95.0% to 98.0%" in summary
+    assert "the 95 % interval of the share kept is 95.0% to 98.0%" in said
     reason = "qualifies, but takes 2.33 times as long as the fastest"
     assert reasons["teacher_int8_per_tensor"] == reason
 
 
 def test_of_those_within_the_noise_the_better_is_recommended() -> None:
-    chosen, reasons, summary = verdict(loss=0.04, noise=0.6)  # 2.33 × (1 − 0.6) < 1
+    chosen, reasons, said = verdict(loss=0.04, noise=0.6)  # 2.33 × (1 − 0.6) < 1
     assert chosen == "teacher_int8_per_tensor"
-    assert "a tie with student int8 within the noise" in summary
+    assert "a tie with student int8 within the noise" in said
     assert "no better" in reasons["student_int8"]
 
 
 def test_if_none_qualifies_the_verdict_says_by_how_much_each_misses() -> None:
-    chosen, reasons, summary = verdict(sla_ms=20)
+    chosen, reasons, said = verdict(sla_ms=20)
     assert chosen is None
-    assert "none answers within 20 ms (p99) and keeps at least 98.0%" in summary
+    assert "none answers within 20 ms (p99) and keeps at least 98.0%" in said
     assert reasons["teacher_int8_per_tensor"] == "p99 exceeds the SLA by 12.00 ms"
     both = verdict(sla_ms=1)[1]["student_int8"]
     assert both == "p99 exceeds the SLA by 14.00 ms; keeps 96.70% of the accuracy, not 98.0%"
