@@ -63,7 +63,7 @@ remote=$(dvc config core.remote)
 [ -n "$remote" ] || die "commit $commit has no DVC remote; dvc remote add --default store <URL>, commit, push"
 store=$(dvc config "remote.$remote.url")
 # DVC would make the directory, and what is pushed into it would stay on this machine.
-[[ $store == *://* || -d $store ]] || die "the DVC remote $store is no directory on $(hostname)"
+[[ $store == *://* || -d $store ]] || die "the DVC remote $store is not a directory on $(hostname)"
 [ "$mode" = run ] || exit 0
 
 dvc pull --allow-missing

@@ -65,7 +65,7 @@ def check(difference: float, tolerance: float, graph: str, remedy: str = "") -> 
         raise InputError(
             f"{graph} gives other logits than PyTorch, by {difference:.1e} of the largest, more "
             f"than export.tolerance = {tolerance:.0e}; "
-            f"{remedy or 'if so little is no harm, raise that'}"
+            f"{remedy or 'raise that if a difference this small is acceptable'}"
         )
 
 

@@ -52,14 +52,14 @@ def run(config: Settings) -> str:
     options = (f"--variant={fastest}", f"--threads={config.benchmark.threads}")
     with serving(*options) as (_, port):
         by_http = partial(run_trial, partial(post, port), texts, threads=CLIENTS)
-        rows = halve(attempts(by_http, config), alone.max(), 1, config.load.steps, config.report)
+        rows = bisect(attempts(by_http, config), alone.max(), 1, config.load.steps, config.report)
         tables.append(pd.DataFrame(rows).assign(variant=fastest, http=True))
     load = pd.concat(tables, ignore_index=True)
     load["others_share"] = conditions(before, Clocks.read([]))["others_share"]
     file = REPORTS / "load.csv"
     columns = ["variant", "batch", "scenario", "rate", "requests", "ms", "http", "others_share"]
     with atomic_file(file) as part:
-        load[columns].round(4).to_csv(part, index=False)
+        load[columns].round({"ms": 4, "others_share": 4}).to_csv(part, index=False)
     most = load.loc[load["rate"].idxmax()]
     return f"{file}: {most['variant']} answers up to {most['rate']:.3g} texts a second"
 
@@ -73,16 +73,15 @@ def search(attempt: Attempt, settings: LoadConfig, constraints: ReportConfig) ->
     together = attempt("Offline", alone["rate"], settings.batch)
     yield from (alone, together)
     for most in (alone, together) if alone["ms"] <= constraints.sla_ms else ():
-        yield from halve(attempt, most["rate"], most["batch"], settings.steps, constraints)
+        yield from bisect(attempt, most["rate"], most["batch"], settings.steps, constraints)
 
 
-def halve(
+def bisect(
     attempt: Attempt, most: float, batch: int, steps: int, constraints: ReportConfig
 ) -> Iterator[Row]:
-    """Yield trials of rates below `most`.
+    """Yield trials of rates below `most`, by bisection.
 
-    Each is in the middle between the highest one that met the SLA and the lowest that missed it;
-    the first is the rate that the verdict asks for, if it does and that is below `most`.
+    The first is report.requests_per_second, if that is set and below `most`.
     """
     met, missed = 0.0, most
     wanted = constraints.requests_per_second or most
@@ -113,7 +112,7 @@ def attempts(answer: Callable[[Trial], Answer], config: Settings) -> Attempt:
 
 def by_worker(worker: Worker, texts: list[str]) -> Callable[[Trial], Answer]:
     """Return a function that tries the variant which a worker has loaded."""
-    return lambda trial: worker.ask({"trial": asdict(trial), "texts": texts})
+    return lambda trial: worker.ask("trial", texts=texts, **asdict(trial))
 
 
 def post(port: int, texts: list[str]) -> None:

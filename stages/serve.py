@@ -52,7 +52,7 @@ class Read(Worker):
         try:
             return super().deserialize(data)
         except DecodingError as error:
-            raise ValidationError(f"{SENTENCE}: the body is no JSON") from error
+            raise ValidationError(f"{SENTENCE}: the body is not JSON") from error
 
     def forward(self, data: dict[str, list[str]]) -> list[str]:
         """Return the texts of {"texts": [text, …]}.
@@ -64,7 +64,7 @@ class Read(Worker):
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise ValidationError(SENTENCE)
         if not texts or not all(text.strip() for text in texts):
-            raise ValidationError("texts has no text, or an empty one; leave that out")
+            raise ValidationError("texts is empty or contains an empty text; remove it")
         if len(texts) > MAX_TEXTS:
             raise ValidationError(f"texts has {len(texts)} texts; send {MAX_TEXTS} at most")
         if any("\ud800" <= character <= "\udfff" for text in texts for character in text):

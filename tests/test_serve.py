@@ -39,8 +39,8 @@ def test_answers_are_those_of_predict_in_any_batch(served: Classify) -> None:
         ({"text": "good"}, r'send \{"texts"'),
         ({"texts": "good"}, r'send \{"texts"'),
         ({"texts": ["good", 1]}, r'send \{"texts"'),
-        ({"texts": []}, "texts has no text, or an empty one"),
-        ({"texts": ["good", " "]}, "texts has no text, or an empty one"),
+        ({"texts": []}, "texts is empty or contains an empty text"),
+        ({"texts": ["good", " "]}, "texts is empty or contains an empty text"),
         ({"texts": ["good"] * (MAX_TEXTS + 1)}, "texts has 65 texts; send 64 at most"),
         ({"texts": ["good", "\ud83d film"]}, "texts holds a lone surrogate"),
     ],
@@ -51,7 +51,7 @@ def test_a_request_without_texts_is_refused(request_: Any, message: str) -> None
 
 
 def test_a_body_that_is_no_json_is_refused() -> None:
-    with pytest.raises(ValidationError, match=r'send \{"texts".*no JSON'):
+    with pytest.raises(ValidationError, match=r'send \{"texts".*not JSON'):
         Read().deserialize(b"{texts: good}")
 
 

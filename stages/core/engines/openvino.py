@@ -42,7 +42,7 @@ model = openvino.compile_model(
     "CPU",
     {{
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",  # of what is no integer product
+        "INFERENCE_PRECISION_HINT": "f32",  # of whatever is not an integer product
         "INFERENCE_NUM_THREADS": threads,
     }},
 )

@@ -74,7 +74,9 @@ def readable(file: Path) -> Iterator[Path]:
     try:
         yield file
     except Exception as error:  # every library has its own, and tokenizers none narrower
-        if is_disk_error(error) or isinstance(error, InputError | FileNotFoundError | MemoryError):
+        if not file.exists():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file)) from error
+        if user_hint(error):  # another cause, with a remedy of its own
             raise
         raise InputError(
             f"{file} is damaged ({reason(error)}); remove it, then run dvc repro"

@@ -21,7 +21,9 @@ def machine_lock(*, alone: bool) -> Iterator[None]:
     kernel releases the locks of a process that ends.
     """
     if not DIRECTORY.is_dir():
-        raise InputError(f"BERT_LATENCY_LOCKS = {DIRECTORY} is no directory; make it, or unset it")
+        raise InputError(
+            f"BERT_LATENCY_LOCKS = {DIRECTORY} is not a directory; create it, or unset the variable"
+        )
     name = DIRECTORY / f"bert-latency-{os.getuid()}"
     with _opened(name.with_suffix(".gate")) as gate, _opened(name.with_suffix(".lock")) as lock:
         waiting = f"waiting for {'the other stages' if alone else 'a measurement'} on this machine"

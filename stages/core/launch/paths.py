@@ -23,7 +23,7 @@ METRICS = REPORTS / "evaluation"  # one file per variant
 
 
 def check_root() -> None:
-    """Raise InputError if the current directory is no project's root."""
+    """Raise InputError if the current directory is not a project's root."""
     if not Path("dvc.yaml").exists():
         raise InputError(f"no dvc.yaml in {Path.cwd()}; run it from the project's root")
 

@@ -37,7 +37,7 @@ def local_world_size() -> int:
 
 
 def start(processes: int) -> None:
-    """Run this command anew in so many processes, and wait for them; if one fails, end all.
+    """Rerun this command in `processes` processes, and wait for them; if one fails, end all.
 
     Raises:
         InputError: a signal has ended one of them. If it failed by itself, it says why, and this

@@ -4,21 +4,23 @@ Quantity is what a student needs (Jiao et al., 2020, "TinyBERT", arXiv:1909.1035
 text need not keep its meaning, since the teacher reads the changed one.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from random import Random
 
+import regex
 import torch
 from transformers import PreTrainedTokenizerBase
 
-# Han characters and kana, between which there are no spaces: each counts as a word.
-ALONE = r"\u3041-\u309f\u30a1-\u30fa\u30fd-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-WORD = re.compile(rf"[{ALONE}]|[^\W{ALONE}]+")
-WRITTEN = re.compile(rf"[{ALONE}]|[^\s{ALONE}]+")  # a word with the punctuation beside it
-BREAK = re.compile(r'[,;:.!?()"，、。；：！？…（）「」『』]+|\s[-–—]+\s|--')
+CJK = r"\p{Han}\p{Hiragana}\p{Katakana}"
+# In these scripts, no spaces separate words: each character, with its marks, counts as one.
+UNSPACED = rf"{CJK}\p{{Thai}}\p{{Lao}}\p{{Khmer}}\p{{Myanmar}}"
+CHARACTER = rf"[{UNSPACED}]\p{{M}}*"
+WORD = regex.compile(rf"{CHARACTER}|[[\w\p{{M}}]--[{UNSPACED}]]+", regex.V1)
+WRITTEN = regex.compile(rf"{CHARACTER}|[^\s{UNSPACED}]+")  # a word with its punctuation
+BREAK = regex.compile(r'[,;:.!?()"，、。；：！？…（）「」『』،؛؟।]+|\s[-–—]+\s|--')
 JOINTS = (", ", " and ", " but ", "; ", ". ")  # between clauses
-JOINT_ALONE = "，"
+JOINT_CJK = "，"
 NEIGHBOURS = 8  # of a word
 ROWS = 512  # of a product with all words
 RUN = 8  # words that a made text may not share with a held-out one
@@ -47,14 +49,14 @@ def joined(parts: list[str], count: int, random: Random) -> list[str]:
     found = []
     for _ in range(count if parts else 0):
         first, joint, second = (random.choice(each) for each in (parts, JOINTS, parts))
-        found.append(first + (JOINT_ALONE if re.search(f"[{ALONE}]", first) else joint) + second)
+        found.append(first + (JOINT_CJK if regex.search(f"[{CJK}]", first) else joint) + second)
     return found
 
 
 def replaced(text: str, near: dict[str, list[str]], share: float, random: Random) -> str:
     """Return a text with about a `share` of its words replaced by a neighbour, if they have any."""
 
-    def other(match: re.Match[str]) -> str:
+    def other(match: regex.Match[str]) -> str:
         names = near.get(match[0].casefold())
         return random.choice(names) if names and random.random() < share else match[0]
 

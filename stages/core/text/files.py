@@ -23,7 +23,7 @@ HIDDEN = (".", "__MACOSX", "~$")
 def text_files(root: Path) -> tuple[list[Path], list[Path]]:
     """Return the tables under a directory and its other files, both relative to it and sorted.
 
-    What is hidden, as a notebook's checkpoints or the Hub's cache, is no table and comes last.
+    What is hidden, as a notebook's checkpoints or the Hub's cache, is not a table, and comes last.
     """
     files = sorted(path.relative_to(root) for path in root.rglob("*") if not path.is_dir())
     hidden = [file for file in files if any(part.startswith(HIDDEN) for part in file.parts)]

@@ -1,4 +1,4 @@
-"""What a file that does not fit its settings seems to be."""
+"""Guesses why a file does not parse with its settings."""
 
 import gzip
 import re
@@ -53,7 +53,7 @@ def guess_encoding(path: Path, used: str) -> str:
         sample = _first_beyond_ascii(path) or sample
     found = from_bytes(sample, cp_isolation=ENCODINGS).best()
     if sample.startswith((b"PK\x03\x04", b"\x1f\x8b", b"PAR1")) or found is None:
-        return "it is no text at all: a spreadsheet, an archive or a damaged file"
+        return "it is not text: a spreadsheet, an archive or a damaged file"
     name = found.encoding.replace("_", "-")
     if sum(byte > 127 for byte in sample) < FEW * len(sample) and not name.startswith("utf"):
         name = "cp1252"

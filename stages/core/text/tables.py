@@ -175,7 +175,7 @@ def _read_jsonl(path: Path, encoding: str) -> pd.DataFrame:
         rows = {number: json.loads(line) for number, line in lines if not line.isspace()}
     for number, row in rows.items():
         if not isinstance(row, dict):
-            raise ValueError(f"line {number} is no object")
+            raise ValueError(f"line {number} is not an object")
         try:
             json.dumps(row, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
@@ -260,7 +260,9 @@ def strings(table: pd.DataFrame, name: str, file: str, key: str, hint: str = "")
     """
     if list(table.columns).count(name) != 1:
         columns = ", ".join(str(column) for column in table.columns)
-        raise InputError(f"{file} has not one column {name!r}, but {columns}; set {key}{hint}")
+        raise InputError(
+            f"{file} must have exactly one column {name!r}, but has {columns}; set {key}{hint}"
+        )
     values = table[name]
     known = values[values.notna()].astype(object)
     kinds = set(map(type, known))

@@ -159,14 +159,14 @@ def _take_over(source: Path, target: Path, name: str) -> list[str]:
     for need, names in NEEDED.items():
         if not any((source / each).exists() for each in names):
             raise InputError(
-                f"{name} has no {need} ({' or '.join(names)}); a checkpoint directory as "
-                "save_pretrained writes it has (pickled weights, *.bin, are not read)"
+                f"{name} has no {need} ({' or '.join(names)}); use a directory written by "
+                "save_pretrained (pickled weights, *.bin, are not read)"
             )
     content = _read(source, "config.json", name)
     kind = content.get("model_type")
     if not isinstance(kind, str) or kind not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
         raise InputError(
-            f"{name}: config.json has model_type = {kind!r:.100}, which is no model that "
+            f"{name}: config.json has model_type = {kind!r:.100}, which is not a model that "
             "classifies texts; take another"
         )
     declared = set(inspect.signature(CONFIG_MAPPING[kind].__init__).parameters)
@@ -204,7 +204,7 @@ def _own(source: Path, file: str, name: str) -> Path:
     homes = (source.resolve(), source.resolve().parent.parent / "blobs")
     path = (source / file).resolve()
     if not path.is_file() or not any(map(path.is_relative_to, homes)):
-        raise InputError(f"{name}: {file} is no file of its own, but a link; refused")
+        raise InputError(f"{name}: {file} is not a regular file inside the checkpoint; refused")
     return path
 
 
@@ -215,7 +215,7 @@ def _read(source: Path, file: str, name: str) -> dict[str, Any]:
     try:
         content = dict(json.loads(_own(source, file, name).read_text(encoding="utf-8")))
     except (ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{name}: {file} is no valid JSON object ({error})") from error
+        raise InputError(f"{name}: {file} is not a valid JSON object ({error})") from error
     if "auto_map" in content:
         raise InputError(f"{name} needs code of its own (auto_map in {file}); refused")
     return content

@@ -10,7 +10,12 @@ import torch.distributed as dist
 
 from stages.core.launch.cores import cores
 from stages.core.launch.errors import InputError
-from stages.core.launch.processes import local_rank, local_world_size, world_size
+from stages.core.launch.processes import (
+    local_rank,
+    local_world_size,
+    under_torchrun,
+    world_size,
+)
 
 # Instructions that multiply bfloat16 numbers, of x86 and of ARM.
 BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
@@ -32,7 +37,8 @@ def begin(setting: str, processes: int) -> torch.device:
         )
     device = _device(setting)
     share = max(1, cores() // local_world_size())
-    torch.set_num_threads(min(torch.get_num_threads(), share))  # torch knows no CPU quota
+    # Torch knows no CPU quota, and torchrun sets one thread for each process.
+    torch.set_num_threads(share if under_torchrun() else min(torch.get_num_threads(), share))
     if processes > 1:
         # Long, because one process may wait for a measurement on its host; the launcher notices a
         # process that dies.

@@ -43,7 +43,7 @@ def take_over(
     validation split.
 
     Raises:
-        InputError: it is no classifier, has other labels, or answers differently from its labels.
+        InputError: it is not a classifier, has other labels, or its answers contradict them.
     """
     model = fine_tuned(len(names)).to(device)
     theirs = [str(model.config.id2label[number]) for number in range(model.config.num_labels)]
@@ -78,7 +78,7 @@ def fine_tuned(count: int) -> PreTrainedModel:
     if config.problem_type not in (None, "single_label_classification"):
         raise InputError(
             f"finetune.epochs = 0 keeps a fine-tuned classifier, but this one's config.json has "
-            f"problem_type = {config.problem_type}: it is no single-label classifier; {remedy}"
+            f"problem_type = {config.problem_type}: it is not a single-label classifier; {remedy}"
         )
     if config.num_labels != count:
         raise InputError(
@@ -107,21 +107,22 @@ def matched(names: list[str], theirs: list[str], counts: np.ndarray) -> list[int
     """
     answered = counts.argmax(axis=1).tolist()
     clear = len({*answered}) == len(names) and (counts.max(axis=1) * 2 > counts.sum(axis=1)).all()
-    if theirs == [f"LABEL_{number}" for number in range(len(names))]:
+    if theirs == [f"LABEL_{number}" for number in range(len(names))] != names:
         if clear:
             return answered
         raise InputError(
             f"which of {theirs} is which of {names} can't be told from the classifier's answers "
             "(see above); name them in its config.json (id2label and label2id)"
         )
-    folded = [name.casefold() for name in theirs]
-    if sorted(folded) != sorted(name.casefold() for name in names):
+    exact = sorted(theirs) == sorted(names)  # then classes may differ in case alone
+    ours, folded = ([n if exact else n.casefold() for n in each] for each in (names, theirs))
+    if sorted(folded) != sorted(ours) or len({*folded}) < len(folded):
         raise InputError(
             f"the fine-tuned classifier's labels are {theirs}, the corpus's {names}; set "
             "data.label_names to the classifier's, in the order of the corpus's numbers, or "
             "correct the labels"
         )
-    order = [folded.index(name.casefold()) for name in names]
+    order = [folded.index(name) for name in ours]
     if clear and order != answered:
         raise InputError(
             f"the classifier's config.json calls its labels {theirs}, but its answers (see above) "

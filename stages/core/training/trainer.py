@@ -124,7 +124,7 @@ def _arguments(
         eval_strategy="epoch",
         save_strategy="epoch",
         logging_strategy="epoch",
-        save_total_limit=1,
+        save_total_limit=2,  # the last one is sealed only after an older one is removed
         load_best_model_at_end=True,
         metric_for_best_model="loss",
         disable_tqdm=not sys.stderr.isatty(),

@@ -1,4 +1,5 @@
 import errno
+import re
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
+from tokenizers import Tokenizer
 
 from stages.core.launch.errors import InputError, readable, user_hint
 
@@ -66,16 +68,34 @@ def test_what_only_code_can_fix_has_none(error: Exception) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [PermissionError(errno.EACCES, "Permission denied"), MemoryError()]
+    "error",
+    [
+        PermissionError(errno.EACCES, "Permission denied"),
+        MemoryError("none left"),
+        RuntimeError("can't allocate memory: you tried"),
+        ValueError("Permission denied (os error 13)"),
+    ],
 )
-def test_what_is_no_damage_is_not_called_so(error: Exception) -> None:
-    with pytest.raises(type(error)), readable(Path("model.onnx")):
+def test_what_is_no_damage_is_not_called_so(error: Exception, tmp_path: Path) -> None:
+    file = tmp_path / "model.onnx"
+    file.touch()
+    with pytest.raises(type(error), match=re.escape(str(error))), readable(file):
         raise error
 
 
-def test_damage_is_named_with_its_remedy() -> None:
+def test_a_missing_file_is_not_called_damaged(tmp_path: Path) -> None:
     with (
-        pytest.raises(InputError, match=r"a/b is damaged \(odd\); remove it, then run dvc repro"),
-        readable(Path("a/b")),
+        pytest.raises(FileNotFoundError, match=r"tokenizer\.json"),
+        readable(tmp_path / "tokenizer.json") as file,
+    ):
+        Tokenizer.from_file(str(file))
+
+
+def test_damage_is_named_with_its_remedy(tmp_path: Path) -> None:
+    file = tmp_path / "b"
+    file.touch()
+    with (
+        pytest.raises(InputError, match=r"/b is damaged \(odd\); remove it, then run dvc repro"),
+        readable(file),
     ):
         raise ValueError("odd\nindeed")

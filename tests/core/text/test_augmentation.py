@@ -14,6 +14,7 @@ TEXTS = st.lists(st.sampled_from(["a", "b", "c", "d", "e", "f"]), max_size=12).m
 def test_clauses_are_what_stands_between_punctuation() -> None:
     text = "A well-made film -- funny, at that; see it! Now"
     assert clauses(text) == ["A well-made film", "at that", "see it"]
+    assert clauses("अच्छी फिल्म। कहानी भी") == ["अच्छी फिल्म", "कहानी भी"]
 
 
 def test_characters_are_the_words_of_scripts_without_spaces() -> None:
@@ -28,6 +29,21 @@ def test_characters_are_the_words_of_scripts_without_spaces() -> None:
     assert replaced(text, {"好": ["妙"]}, 1, Random(0)) == text.replace("好", "妙")
     assert HeldOut([text]).overlaps("我说这部电影很好看演真的") is True
     assert HeldOut([text]).overlaps("这部片子不好") is False
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("हिन्दी में एक अच्छी फिल्म", ["हिन्दी", "में", "एक", "अच्छी", "फिल्म"]),
+        ("cre\u0300me bru\u0302le\u0301e", ["cre\u0300me", "bru\u0302le\u0301e"]),
+        ("ฉันรู้", ["ฉั", "น", "รู้"]),
+    ],
+)
+def test_a_mark_belongs_to_its_word(text: str, words: list[str]) -> None:
+    for word in words:
+        left = replaced(text, {word: ["x"]}, 1, Random(0))
+        assert left == text.replace(word, "x")
+    assert spans(f"{text}", 9, Random(0)) != [] or len(words) == 2
 
 
 @given(TEXTS, st.integers(0, 5), st.integers())

@@ -130,8 +130,8 @@ def test_a_tsv_has_no_quotes_and_its_columns_may_be_given(read: Read) -> None:
     ]
 
 
-NO_UTF8 = "is not in utf-8 .*; it (seems to be in .*: set data.encoding=|is no text at all)"
-NO_OBJECT = "can't be read as .jsonl .line 1 is no object"
+NO_UTF8 = "is not in utf-8 .*; it (seems to be in .*: set data.encoding=|is not text:)"
+NO_OBJECT = "can't be read as .jsonl .line 1 is not an object"
 EMPTY = "holds no rows; remove it or fill it"
 
 
@@ -185,13 +185,13 @@ BAD: list[tuple[str, bytes, str]] = [
     ("csv", b'Body;Stars\r\n"a;b";1\r\n', r"correct it or, .* -S .data.separator=';'"),
     ("csv", b'text,label\n"a \\"b\\" c",yes\n', r"correct it or, .* -S 'data.escape=.'"),
     ("csv", b"# mine\n" + CSV, "fields, not 1"),
-    ("csv", CSV.replace(b",", b";"), "'text', but text;label; set data.text"),
-    ("csv", TSV, "has not one column 'text'"),
-    ("tsv", CSV, "has not one column 'text'"),
-    ("csv", CSV.replace(b"text,", b"Text,"), "'text', but Text, label"),
-    ("csv", CSV.replace(b",label", b", label"), "has not one column 'label'"),
-    ("csv", b"text,text,label\na,b,c\n", "one column 'text', but text, text"),
-    ("csv", CSV.split(b"\n", 1)[1], "has not one column 'text', but café, yes"),
+    ("csv", CSV.replace(b",", b";"), "'text', but has text;label; set data.text"),
+    ("csv", TSV, "must have exactly one column 'text'"),
+    ("tsv", CSV, "must have exactly one column 'text'"),
+    ("csv", CSV.replace(b"text,", b"Text,"), "'text', but has Text, label"),
+    ("csv", CSV.replace(b",label", b", label"), "must have exactly one column 'label'"),
+    ("csv", b"text,text,label\na,b,c\n", "one column 'text', but has text, text"),
+    ("csv", CSV.split(b"\n", 1)[1], "must have exactly one column 'text', but has café, yes"),
     ("csv", b"\x1f\x8b\x08\x00" + b"\x01" * 20, NO_UTF8),
     ("csv", b"PK\x03\x04\xff\xfe", NO_UTF8),
     ("csv", PARQUET, NO_UTF8),
@@ -203,7 +203,7 @@ BAD: list[tuple[str, bytes, str]] = [
     ("parquet", b"PAR1PAR1", "can't be read as .parquet"),
     ("jsonl", b'[{"text": "a", "label": 1}]', NO_OBJECT),
     *(("jsonl", line, NO_OBJECT) for line in (b"[1, 2]\n", b"1\n", b'"a"\n', b"null\n")),
-    ("jsonl", JSONL + b"null", "line 3 is no object"),
+    ("jsonl", JSONL + b"null", "line 3 is not an object"),
     ("jsonl", JSONL + b'{"text":"a","label":' + b"9" * 5000 + b"}", "can't be read"),
     ("jsonl", JSONL[:-5], "can't be read as .jsonl"),
     ("jsonl", JSONL.replace(b"}\n{", b"}{", 1), "can't be read as .jsonl"),

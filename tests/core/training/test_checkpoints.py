@@ -151,9 +151,9 @@ def test_a_checkpoint_that_needs_its_own_code_is_refused(
         ("hidden_size", "wide", "can't be loaded"),
         ("num_attention_heads", 0, "can't be loaded"),
         ("hidden_act", "evil", "can't be loaded"),
-        ("model_type", "nonesuch", "'nonesuch', which is no model that classifies"),
-        ("model_type", ["bert"], "which is no model that classifies"),
-        ("model_type", None, "model_type = None, which is no model that classifies"),
+        ("model_type", "nonesuch", "'nonesuch', which is not a model that classifies"),
+        ("model_type", ["bert"], "which is not a model that classifies"),
+        ("model_type", None, "model_type = None, which is not a model that classifies"),
     ],
 )
 def test_a_config_that_makes_no_classifier_is_refused(
@@ -199,7 +199,7 @@ def test_a_link_to_elsewhere_is_refused(
     os.mkfifo(tmp_path / "pipe")
     (mine / file).unlink()
     (mine / file).symlink_to(tmp_path / place)
-    with pytest.raises(InputError, match=rf"{file} is no file of its own, but a link; refused"):
+    with pytest.raises(InputError, match=rf"{file} is not a regular file inside the"):
         rebuilt()
 
 
@@ -224,12 +224,12 @@ def test_weights_in_several_files_are_one_model(mine: Path, rebuilt: Callable[[]
 
 
 DEEP = "[" * 200_000
-NO_JSON = "is no valid JSON object"
+NO_JSON = "is not a valid JSON object"
 ELSEWHERE = "names weights that are no safetensors beside it"
 HOSTILE = [
     *(("config.json", content, NO_JSON) for content in ("", '{"model_type": "be', "[]x", "[1]")),
     *(("config.json", content, NO_JSON) for content in ("null", '"text"', "\ufeff{}", DEEP)),
-    ("config.json", "{}", "model_type = None, which is no model that classifies"),
+    ("config.json", "{}", "model_type = None, which is not a model that classifies"),
     ("config.json", '{"model_type": "bert"}', "can't be loaded"),  # of another shape
     ("tokenizer.json", "", "can't be loaded"),
     ("tokenizer.json", DEEP, "can't be loaded"),

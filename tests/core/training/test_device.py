@@ -62,6 +62,20 @@ def grouped(monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
         monkeypatch.setenv(name, str(processes))
 
 
+def test_torchruns_single_thread_is_no_limit(no_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    grouped(monkeypatch, 2)
+    monkeypatch.setattr(device, "cores", lambda: 8)
+    monkeypatch.setattr(device.dist, "init_process_group", lambda *_, **__: None)
+    monkeypatch.setattr(device.atexit, "register", lambda _: None)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        begin("cpu", 2)
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_more_processes_than_gpus_are_refused(
     two_gpus: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -224,7 +224,7 @@ def test_a_student_from_a_checkpoint_has_its_layers_and_the_teachers_labels(
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("config.json", "[1]", "config.json is no valid JSON object"),
+        ("config.json", "[1]", "config.json is not a valid JSON object"),
         ("config.json", '{"model_type": "evil", "auto_map": {}}', "needs code of its own"),
         ("model.safetensors", None, "has no safetensors weights"),
         ("tokenizer.json", None, "has no tokenizer"),
