@@ -10,7 +10,6 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from stages.core.engines.variant import Manifest, Variant, variants
 from stages.core.launch.atomic import atomic_directory, write_json
 from stages.core.launch.command import launch
 from stages.core.launch.paths import BENCHMARK
@@ -18,6 +17,7 @@ from stages.core.launch.settings import CONTROL, Settings
 from stages.core.measuring.conditions import Clocks, commit, conditions
 from stages.core.measuring.rounds import measure, request_cells, sweep_cells
 from stages.core.measuring.worker import Worker
+from stages.core.serving.variant import Manifest, Variant, variants
 from stages.core.text.corpus import load_corpus
 
 

@@ -2,10 +2,10 @@
 
 from transformers import AutoModelForSequenceClassification, set_seed
 
-from stages.core.engines.variant import Variant
 from stages.core.launch.command import launch
 from stages.core.launch.paths import LABELLED, existing
 from stages.core.launch.settings import Settings
+from stages.core.serving.variant import Variant
 from stages.core.task.losses import class_weights
 from stages.core.text.corpus import load_corpus, load_texts
 from stages.core.training import trainer

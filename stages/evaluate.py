@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
-from stages.core.engines.variant import Variant
 from stages.core.launch.atomic import atomic_directory, write_json
 from stages.core.launch.command import launch
 from stages.core.launch.paths import EVALUATION, METRICS
 from stages.core.launch.settings import Settings
+from stages.core.serving.classifier import encode, load_classifier, load_tokenizer
+from stages.core.serving.variant import Variant
 from stages.core.task.metrics import scores
 from stages.core.task.predictions import tabulate
 from stages.core.text.corpus import label_names, load_corpus

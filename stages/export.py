@@ -6,14 +6,14 @@ import numpy as np
 from optimum.exporters.onnx import main_export
 from tokenizers import Tokenizer
 
-from stages.core.engines.classifier import Classifier, encode, load_classifier, load_tokenizer
-from stages.core.engines.onnx_graph import optimize
-from stages.core.engines.variant import Manifest, Variant
+from stages.core.graph.optimize import optimize
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError, is_disk_error, reason
 from stages.core.launch.paths import existing
 from stages.core.launch.settings import Settings
+from stages.core.serving.classifier import Classifier, encode, load_classifier, load_tokenizer
+from stages.core.serving.variant import Manifest, Variant
 from stages.core.text.corpus import load_corpus
 
 BATCH_SIZES = (1, 3, 8)

@@ -8,12 +8,12 @@ import torch
 from datasets import Dataset, DatasetDict, Value, concatenate_datasets
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from stages.core.engines.variant import Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.paths import AUGMENTED, LABELLED, existing
 from stages.core.launch.processes import rank
 from stages.core.launch.settings import Settings
+from stages.core.serving.variant import Variant
 from stages.core.text.corpus import UNLABELLED, load_corpus, load_texts
 from stages.core.training.device import begin, bf16_wanted, described
 from stages.core.training.logits import logits_of

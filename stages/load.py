@@ -14,7 +14,6 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from stages.core.engines.variant import variants
 from stages.core.launch.atomic import atomic_file
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
@@ -23,6 +22,7 @@ from stages.core.launch.settings import LoadConfig, ReportConfig, Settings
 from stages.core.measuring.conditions import Clocks, conditions
 from stages.core.measuring.trial import Scenario, Trial, run_trial
 from stages.core.measuring.worker import Answer, Worker
+from stages.core.serving.variant import variants
 from stages.core.text.corpus import load_corpus
 from stages.serve import START_SECONDS, ask, serving
 

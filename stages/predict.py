@@ -15,10 +15,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stages.core.engines.answers import answering, measured_threads, served
 from stages.core.launch.errors import InputError, printable
 from stages.core.launch.parse import positive
 from stages.core.launch.paths import check_root
+from stages.core.serving.answers import answering, measured_threads, served
 
 FIELDS = ("text", "label", "score", "ms")  # the score is the label's probability
 OTHER_FIELDS = ("other_label", "other_score")  # of a second variant

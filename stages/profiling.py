@@ -9,13 +9,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.core.engines import KINDS
-from stages.core.engines.variant import Variant, variants
 from stages.core.launch.atomic import atomic_file
 from stages.core.launch.command import launch
 from stages.core.launch.paths import REPORTS
 from stages.core.launch.settings import Settings
 from stages.core.measuring.conditions import Clocks, conditions
 from stages.core.measuring.worker import Worker
+from stages.core.serving.variant import Variant, variants
 from stages.core.text.corpus import draw_texts, load_corpus
 
 

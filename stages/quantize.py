@@ -1,12 +1,12 @@
 """Quantize an exported model: one quantized form, by its engine, on some texts."""
 
 from stages.core.engines import load_engine
-from stages.core.engines.classifier import copy_description, load_tokenizer, sampler
-from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
 from stages.core.launch.settings import Settings
+from stages.core.serving.classifier import copy_description, load_tokenizer, sampler
+from stages.core.serving.variant import Manifest, Variant
 from stages.core.text.corpus import load_corpus
 
 

@@ -7,8 +7,6 @@ import pandas as pd
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from stages.core.engines import load_engine
-from stages.core.engines.classifier import load_tokenizer
-from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import read_json
@@ -17,6 +15,8 @@ from stages.core.launch.settings import Settings
 from stages.core.reporting import tables
 from stages.core.reporting.results import BASELINE, classes, fastest_student, recommended
 from stages.core.reporting.verdict import doubts
+from stages.core.serving.classifier import load_tokenizer
+from stages.core.serving.variant import Manifest, Variant
 
 TEMPLATE = Path(__file__).parent / "core" / "reporting" / "templates" / "card.md.jinja"
 REFUSAL = (

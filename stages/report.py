@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from stages.core.engines.variant import Variant, variants
 from stages.core.launch.atomic import atomic_file, write_json, write_text
 from stages.core.launch.command import launch
 from stages.core.launch.errors import read_json
@@ -15,6 +14,7 @@ from stages.core.reporting.latency import speedup
 from stages.core.reporting.page import Findings, headline, hero, page
 from stages.core.reporting.results import BASELINE, HEADLINE_SPEED, SLA_LATENCY, SPEED
 from stages.core.reporting.verdict import recommend, summary
+from stages.core.serving.variant import Variant, variants
 
 
 def run(config: Settings) -> str:

@@ -25,10 +25,10 @@ from mosec import Server, Worker
 from mosec.args import is_port_available
 from mosec.errors import DecodingError, ValidationError
 
-from stages.core.engines.answers import answering, measured_threads, served
 from stages.core.launch.errors import InputError
 from stages.core.launch.parse import positive
 from stages.core.launch.paths import check_root
+from stages.core.serving.answers import answering, measured_threads, served
 
 SENTENCE = 'send {"texts": ["a text", …]}'
 MAX_TEXTS = 64  # of one request

@@ -16,9 +16,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from stages.core.engines.variant import ROLES, variants
 from stages.core.launch.parse import parse
 from stages.core.launch.settings import Settings
+from stages.core.serving.variant import ROLES, variants
 
 os.environ["DVC_NO_ANALYTICS"] = "1"  # of the repositories that tests make
 
@@ -35,7 +35,7 @@ torch.set_num_threads(1)
 def one_thread() -> Iterator[None]:
     """Load variants, too, on one thread: PyTorch's number of threads is the whole process's."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stages.core.engines.classifier.cores", lambda: 1)
+        patch.setattr("stages.core.serving.classifier.cores", lambda: 1)
         yield
 
 

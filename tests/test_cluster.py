@@ -52,8 +52,8 @@ def shell(project: Path, command: str) -> subprocess.CompletedProcess[str]:
     ("change", "sentence"),
     [
         (f"dvc remote remove store && {PUSHED}", "has no DVC remote; dvc remote add"),
-        ("rmdir ../store", "/store is no directory on"),
-        (f"dvc remote modify store url ../relative && {PUSHED}", "/relative is no directory on"),
+        ("rmdir ../store", "/store is not a directory on"),
+        (f"dvc remote modify store url ../relative && {PUSHED}", "/relative is not a directory on"),
         ("git remote remove origin", "no git remote origin"),
         ("rm -r ../remote.git", "can't be cloned on"),
         ("git commit --quiet --allow-empty --message Ahead", "is not on"),

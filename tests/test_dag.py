@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from stages.core.engines.variant import ROLES, variants
+from stages.core.serving.variant import ROLES, variants
 from tests.clone import Clone
 
 FORMS = ["pytorch", "onnx", "int8", "int8_per_tensor"]  # two quantized ones, in one run

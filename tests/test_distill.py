@@ -9,9 +9,9 @@ import pytest
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from stages import distill
-from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
-from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.paths import LABELLED
+from stages.core.serving.classifier import encode, load_classifier, load_tokenizer
+from stages.core.serving.variant import Manifest, Variant
 from stages.core.text.corpus import load_corpus, load_texts
 from tests.families import make
 

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
-from stages.core.engines.variant import Variant
 from stages.core.launch.paths import EVALUATION
+from stages.core.serving.classifier import encode, load_classifier, load_tokenizer
+from stages.core.serving.variant import Variant
 from stages.core.text.corpus import load_corpus
 from tests.conftest import STEPS, VARIANTS, make_texts
 

@@ -6,16 +6,11 @@ import onnx
 import pytest
 
 from stages import export
-from stages.core.engines.classifier import (
-    Classifier,
-    Inputs,
-    encode,
-    load_classifier,
-    load_tokenizer,
-)
-from stages.core.engines.onnx_graph import optimize
-from stages.core.engines.variant import Variant
+from stages.core.engines import Inputs
+from stages.core.graph.optimize import optimize
 from stages.core.launch.errors import InputError
+from stages.core.serving.classifier import Classifier, encode, load_classifier, load_tokenizer
+from stages.core.serving.variant import Variant
 from stages.core.text.corpus import load_corpus
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from transformers import AutoModelForSequenceClassification
 
-from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
-from stages.core.engines.variant import ROLES, Variant
 from stages.core.launch.errors import InputError
+from stages.core.serving.classifier import encode, load_classifier, load_tokenizer
+from stages.core.serving.variant import ROLES, Variant
 from stages.core.text.corpus import load_corpus
 from tests.families import FAMILIES, make
 

@@ -15,9 +15,9 @@ from transformers import (
 )
 
 from stages import finetune
-from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import CHECKPOINTS, ENCODER
+from stages.core.serving.variant import Manifest, Variant
 from stages.core.task import losses
 from stages.core.task.losses import consistency_loss
 from stages.core.text.corpus import label_names, load_corpus

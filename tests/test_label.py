@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from stages.core.engines.variant import Variant
 from stages.core.launch.paths import AUGMENTED, LABELLED
+from stages.core.serving.variant import Variant
 from stages.core.text.corpus import UNLABELLED, load_corpus, load_texts
 
 TEACHER = Variant("teacher", "pytorch").directory

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import EVALUATION, RELEASE
+from stages.core.serving.variant import Manifest, Variant
 from stages.core.text.corpus import load_corpus
 from stages.predict import main, print_text
 from tests.conftest import ROOT, VARIANTS

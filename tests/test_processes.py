@@ -15,8 +15,8 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
-from stages.core.engines.variant import Variant
 from stages.core.launch.paths import CHECKPOINTS, CORPUS, ENCODER, LABELLED
+from stages.core.serving.variant import Variant
 from stages.core.text.corpus import load_corpus, load_texts
 
 TEACHER = Variant("teacher", "pytorch").directory

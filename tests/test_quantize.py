@@ -8,8 +8,8 @@ from optimum.onnxruntime import ORTModelForSequenceClassification
 from transformers import AutoTokenizer, pipeline
 
 from stages.core.engines.onnxruntime import integer_products
-from stages.core.engines.variant import Variant
 from stages.core.launch.errors import InputError
+from stages.core.serving.variant import Variant
 from stages.core.text.corpus import load_corpus
 
 INT8 = Variant("teacher", "int8").directory
@@ -77,7 +77,7 @@ def test_outliers_are_smoothed(project: Callable, monkeypatch: pytest.MonkeyPatc
         return sum(any(name.startswith("smoothing_") for name in node.input) for node in nodes)
 
     assert divided() == 0
-    monkeypatch.setattr("stages.core.engines.smoothing.OUTLIER", 1)
+    monkeypatch.setattr("stages.core.graph.quantization.OUTLIER", 1)
     assert divided() == 4 * ATTENTIONS  # what attention, its output and the two layers after read
 
 

@@ -7,10 +7,10 @@ from huggingface_hub import ModelCard
 from optimum.onnxruntime import ORTModelForSequenceClassification
 from transformers import pipeline
 
-from stages.core.engines.answers import classify
-from stages.core.engines.classifier import load_classifier, load_tokenizer
-from stages.core.engines.variant import Variant
 from stages.core.launch.paths import RELEASE
+from stages.core.serving.answers import classify
+from stages.core.serving.classifier import load_classifier, load_tokenizer
+from stages.core.serving.variant import Variant
 from stages.predict import predict
 
 INT8 = "release.variant=student_int8"

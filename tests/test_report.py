@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from stages.core.engines.variant import Variant, variants
 from stages.core.launch.paths import EVALUATION
+from stages.core.serving.variant import Variant, variants
 from tests.conftest import FORMS
 
 NAMES = [variant.name for variant in variants(FORMS)]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from mosec.errors import ValidationError
 
-from stages.core.engines.variant import Variant
 from stages.core.launch.errors import InputError
+from stages.core.serving.variant import Variant
 from stages.predict import predict
 from stages.serve import MAX_TEXTS, THREADS, VARIANT, Classify, Read, ask, main, serving
 

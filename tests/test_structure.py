@@ -14,15 +14,17 @@ STAGES = ROOT / "stages"
 CORE = STAGES / "core"
 # A folder may import from itself and those after it; stages and tools may import from all.
 BELOW = {
-    "reporting": ("engines", "text", "task", "launch"),
-    "measuring": ("engines", "text", "launch"),
-    "training": ("engines", "text", "task", "launch"),
-    "engines": ("task", "launch"),
+    "reporting": ("serving", "engines", "text", "task", "launch"),
+    "measuring": ("serving", "engines", "text", "launch"),
+    "training": ("serving", "text", "task", "launch"),
+    "serving": ("engines", "task", "launch"),
+    "engines": ("graph", "launch"),
+    "graph": ("launch",),
     "text": ("launch",),
     "task": ("text", "launch"),
     "launch": (),
 }
-MAX_FILE, MAX_FUNCTION, MAX_TOTAL = 300, 60, 10_200
+MAX_FILE, MAX_FUNCTION, MAX_TOTAL = 300, 60, 10_300
 FILES = sorted(STAGES.rglob("*.py"))
 DAG = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
@@ -66,6 +68,8 @@ def test_a_stages_dependencies_are_the_code_that_it_imports(name: str) -> None:
         if not file.is_relative_to(CORE / "launch") and (file.parent != CORE or file == module)
         if file.name != "__init__.py" or file.parent.name == "engines"
     }
+    if name == "quantize":  # engines are imported by name; it alone runs what they import for it
+        imported |= {CORE / "graph" / "quantization.py"}
     declared = [ROOT / path for path in stage["deps"] if path.startswith("stages/")]
     missing = [file for file in imported if not any(map(file.is_relative_to, declared))]
     assert missing == [], "dvc repro would not rerun it when these change"

@@ -22,8 +22,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from stages.core.engines.classifier import milliseconds
-from stages.core.engines.variant import variants
+from stages.core.engines import milliseconds
 from stages.core.launch.atomic import atomic_directory, write_text
 from stages.core.launch.errors import InputError, read_json
 from stages.core.launch.lock import machine_lock
@@ -42,6 +41,7 @@ from stages.core.measuring.worker import Worker
 from stages.core.reporting.figures import SIZE
 from stages.core.reporting.results import accuracies
 from stages.core.reporting.tables import markdown
+from stages.core.serving.variant import variants
 from stages.core.task.predictions import tabulate
 from stages.core.text.corpus import label_names, load_corpus, load_texts
 from stages.machine import describe, summary

@@ -1,4 +1,4 @@
-"""Variants, and the engines that serve them: one module per engine.
+"""Engines, one module each: what loads, profiles and quantizes the variants.
 
 An engine is a module in this folder, imported by its name, with these names:
 
@@ -14,16 +14,26 @@ One that quantizes has besides:
 
 - `Options`: a dataclass, the schema of `quantize.<form>` (without `engine` and `title`).
 - `quantize(source, target, options, sample)`: write the weights of the ONNX directory `source` in
-  its own form into `target`, and return a summary; `sample(split, count)` gives inputs of texts.
+  its own form into `target`, and return a summary.
 
 Heavy libraries are imported where they are used, not at the top: a worker's memory is its variant's
 alone.
 """
 
+import time
+from collections.abc import Callable
 from importlib import import_module
-from importlib.util import find_spec
+from pkgutil import iter_modules
 from types import ModuleType
 
+import numpy as np
+
+Inputs = dict[str, np.ndarray]  # by input name, each of shape (texts, tokens)
+Logits = Callable[[Inputs], np.ndarray]  # gives shape (texts, classes)
+# (split, count) → at least `count` inputs of one text each
+Sample = Callable[[str, int], list[Inputs]]
+Operators = list[tuple[str, int, float]]  # name, calls, milliseconds in all
+WARMUP = 5  # untimed calls before a profile
 # Kinds of operators, in the order of the figure. Shapes, views, copies and the time between
 # operators are overhead.
 KINDS = (
@@ -38,9 +48,25 @@ def load_engine(name: str) -> ModuleType:
     Raises:
         ValueError: there is none of that name.
     """
-    module = f"{__name__}.{name}"
-    if name.isidentifier() and find_spec(module):
-        engine = import_module(module)
-        if hasattr(engine, "load"):
-            return engine
-    raise ValueError(f"engine = {name!r} is unknown; use a module of stages/core/engines")
+    names = [module.name for module in iter_modules(__path__)]
+    if name not in names:
+        raise ValueError(f"engine = {name!r} is unknown; use one of {', '.join(names)}")
+    return import_module(f"{__name__}.{name}")
+
+
+def operator_name(kind: str, rank: int) -> str:
+    """Return an operator's name for a profile, from its kind and the rank of its first input.
+
+    A Gather from a table is an embedding, any other computes shapes; an operator on four dimensions
+    (text, head, token, token or feature) belongs to the attention.
+    """
+    if kind == "Gather" and rank == 2:
+        return "Gather of rows"
+    return "work on heads" if rank == 4 else kind
+
+
+def milliseconds(call: Callable[[], object]) -> float:
+    """Return how long a call takes."""
+    started = time.perf_counter_ns()
+    call()
+    return (time.perf_counter_ns() - started) / 1e6

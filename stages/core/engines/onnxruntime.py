@@ -4,15 +4,20 @@ import json
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from annotated_types import Ge, Le, MinLen
 
-from stages.core.engines.classifier import WARMUP, Inputs, Logits, Operators, Sample
-from stages.core.engines.smoothing import products_by_weights, smooth
+from stages.core.engines import WARMUP, Inputs, Logits, Operators, Sample, operator_name
+from stages.core.graph.quantization import (
+    TEXTS,
+    logits_error,
+    matching,
+    products_by_weights,
+    smooth,
+)
 from stages.core.launch.cores import cores
 from stages.core.launch.errors import InputError, readable
 from stages.core.launch.paths import existing
@@ -73,8 +78,6 @@ KIND_OF = {
 # Operators that hold products with weights, and the type as which each is quantized.
 PRODUCTS = {"MatMul": "MatMul", "Gemm": "MatMul", "Attention": "Attention"}
 SMOOTHED = {"MatMul", "Attention"}
-# Validation texts that show what quantizing costs; on train texts the logits are too far apart.
-TEXTS = 200
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,10 @@ class Options:
 def load(directory: Path, threads: int) -> tuple[Logits, int]:
     """Return a function that computes logits, and how many threads it uses."""
     session = open_session(directory / "model.onnx", threads)
-    return answers(session), session.get_session_options().intra_op_num_threads
+    return logits_by(session), session.get_session_options().intra_op_num_threads
 
 
-def answers(session: "InferenceSession") -> Logits:
+def logits_by(session: "InferenceSession") -> Logits:
     """Return a function that runs a session and returns its logits."""
     names = [node.name for node in session.get_inputs()]
 
@@ -125,14 +128,10 @@ def open_session(file: Path, threads: int, profile: Path | None = None) -> "Infe
 
 
 def profile(directory: Path, inputs: list[Inputs], threads: int) -> tuple[Operators, float]:
-    """Return the operators and the milliseconds of all calls.
-
-    A Gather from a table is an embedding, any other computes shapes; an operator on four dimensions
-    (text, head, token, token or feature) belongs to the attention.
-    """
+    """Return the operators and the milliseconds of all calls."""
     with tempfile.TemporaryDirectory() as scratch:
         session = open_session(directory / "model.onnx", threads, Path(scratch) / "profile")
-        logits = answers(session)
+        logits = logits_by(session)
         for encoded in [*inputs[:WARMUP], *inputs]:
             logits(encoded)
         events = json.loads(Path(session.end_profiling()).read_text())
@@ -145,17 +144,12 @@ def profile(directory: Path, inputs: list[Inputs], threads: int) -> tuple[Operat
     operators: dict[str, list[float]] = defaultdict(list)
     for event in events:
         if event["cat"] == "Node" and event["ts"] >= runs[0]["ts"]:
-            operators[_operator(event["args"])].append(event["dur"] / 1e3)
+            types = event["args"]["input_type_shape"]
+            rank = len(next(iter(types[0].values()))) if types else 0
+            name = operator_name(event["args"]["op_name"], rank)
+            operators[name].append(event["dur"] / 1e3)
     rows = [(name, len(taken), sum(taken)) for name, taken in operators.items()]
     return rows, sum(run["dur"] for run in runs) / 1e3
-
-
-def _operator(node: dict) -> str:
-    operator, types = node["op_name"], node["input_type_shape"]
-    shape = next(iter(types[0].values())) if types else []
-    if operator == "Gather" and len(shape) == 2:
-        return "Gather of rows"
-    return "work on heads" if len(shape) == 4 else operator
 
 
 def quantize(source: Path, target: Path, options: Options, sample: Sample) -> str:
@@ -198,13 +192,8 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
             f"{found} products and attentions of {file} became integer ones, expected were "
             f"{expected}; check op_types and exclude_nodes"
         )
-    inputs = sample("validation", TEXTS)
-    exact, ours = (
-        np.concatenate([logits(each) for each in inputs])
-        for logits, _ in (load(each, cores()) for each in (source, target))
-    )
+    error = logits_error(load(source, cores())[0], load(target, cores())[0], sample)
     size = (target / "model.onnx").stat().st_size / file.stat().st_size
-    error = relative_error(ours, exact)
     return f"{expected} integer products and attentions, {size:.0%} of the size, {error:.2%} error"
 
 
@@ -230,15 +219,6 @@ def largest(model: "ModelProto", names: list[str], inputs: list[Inputs]) -> dict
     return found
 
 
-def relative_error(logits: np.ndarray, exact: np.ndarray) -> float:
-    """Return the error of logits, shape (texts, classes), as a share of how far texts spread.
-
-    Of the differences between classes alone: what is added to all of them changes no answer.
-    """
-    logits, exact = (each - each.mean(axis=1, keepdims=True) for each in (logits, exact))
-    return float(np.sqrt(((logits - exact) ** 2).mean() / exact.var(axis=0).mean()))
-
-
 def nodes_to_exclude(graph: "GraphProto", options: Options) -> list[str]:
     """Return the nodes that stay fp32; raise InputError if an option names what the graph lacks."""
     from onnxruntime.quantization.registry import IntegerOpsRegistry
@@ -250,16 +230,6 @@ def nodes_to_exclude(graph: "GraphProto", options: Options) -> list[str]:
             f"{', '.join(sorted(known))}"
         )
     return matching([node.name for node in graph.node], options.exclude_nodes)
-
-
-def matching(names: list[str], exclude_nodes: list[str]) -> list[str]:
-    """Return the nodes to exclude; raise InputError if a pattern matches none."""
-    for pattern in exclude_nodes:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise InputError(
-                f"exclude_nodes has {pattern!r}, which matches no node; one is called {names[0]!r}"
-            )
-    return [name for name in names if any(fnmatchcase(name, p) for p in exclude_nodes)]
 
 
 def products_to_quantize(

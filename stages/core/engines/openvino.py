@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from annotated_types import Gt, Interval
 
-from stages.core.engines import onnxruntime
-from stages.core.engines.classifier import WARMUP, Inputs, Logits, Operators, Sample, milliseconds
+from stages.core.engines import (
+    WARMUP,
+    Inputs,
+    Logits,
+    Operators,
+    Sample,
+    milliseconds,
+    onnxruntime,
+    operator_name,
+)
+from stages.core.graph.quantization import logits_error, matching
 from stages.core.launch.cores import cores
 from stages.core.launch.errors import InputError, readable
 from stages.core.launch.paths import existing
@@ -108,11 +117,7 @@ def compile_model(file: Path, threads: int, *, profiled: bool = False) -> "Compi
 
 
 def profile(directory: Path, inputs: list[Inputs], threads: int) -> tuple[Operators, float]:
-    """Return the operators and the milliseconds of all calls.
-
-    A Gather from a table is an embedding, any other computes shapes; an operator on four dimensions
-    (text, head, token, token or feature) belongs to the attention.
-    """
+    """Return the operators and the milliseconds of all calls."""
     compiled = compile_model(directory / "model.xml", threads, profiled=True)
     names = [each.any_name for each in compiled.inputs]
     nodes = {node.get_friendly_name(): node for node in compiled.get_runtime_model().get_ops()}
@@ -126,16 +131,11 @@ def profile(directory: Path, inputs: list[Inputs], threads: int) -> tuple[Operat
         ms += taken
         for event in request.profiling_info:
             if event.status == event.EXECUTED:
-                name = _operator(event.node_type, nodes[event.node_name])
+                node = nodes[event.node_name]
+                rank = len(node.get_input_partial_shape(0)) if node.get_input_size() else 0
+                name = operator_name(event.node_type, rank)
                 operators[name].append(event.real_time.total_seconds() * 1e3)
     return [(name, len(times), sum(times)) for name, times in operators.items()], ms
-
-
-def _operator(kind: str, node: "Node") -> str:
-    rank = len(node.get_input_partial_shape(0)) if node.get_input_size() else 0
-    if kind == "Gather" and rank == 2:
-        return "Gather of rows"
-    return "work on heads" if rank == 4 else kind
 
 
 def quantize(source: Path, target: Path, options: Options, sample: Sample) -> str:
@@ -155,7 +155,7 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
         model = openvino.Core().read_model(file)
     names = [each.any_name for each in model.inputs]
     nodes = [node.get_friendly_name() for node in model.get_ops()]
-    excluded = onnxruntime.matching(nodes, options.exclude_nodes)
+    excluded = matching(nodes, options.exclude_nodes)
     expected = [name for name in products(model) if name not in excluded]
     texts = [{name: each[name] for name in names} for each in sample("train", options.texts)]
     alphas = nncf.AdvancedSmoothQuantParameters()
@@ -177,13 +177,9 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
             f"{', '.join(odd[:3])} differ; check exclude_nodes"
         )
     openvino.save_model(quantized, target / "model.xml", compress_to_fp16=False)
-    inputs = sample("validation", onnxruntime.TEXTS)
-    exact, ours = (
-        np.concatenate([logits(each) for each in inputs])
-        for logits, _ in (onnxruntime.load(source, cores()), load(target, cores()))
-    )
+    exact, ours = onnxruntime.load(source, cores())[0], load(target, cores())[0]
+    error = logits_error(exact, ours, sample)
     size = (target / "model.bin").stat().st_size / file.stat().st_size
-    error = onnxruntime.relative_error(ours, exact)
     return f"{len(found)} integer products, {size:.0%} of the size, an error of {error:.2%}"
 
 

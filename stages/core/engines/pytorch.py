@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.core.engines.classifier import Inputs, Logits, Operators, milliseconds
+from stages.core.engines import Inputs, Logits, Operators, milliseconds
 from stages.core.launch.errors import readable
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def load(directory: Path, threads: int) -> tuple[Logits, int]:
     import torch
 
     model = read(directory, threads)
-    return answers(model, model), torch.get_num_threads()
+    return logits_by(model, model), torch.get_num_threads()
 
 
 def read(directory: Path, threads: int, dtype: "torch.dtype | None" = None) -> "PreTrainedModel":
@@ -52,7 +52,7 @@ def read(directory: Path, threads: int, dtype: "torch.dtype | None" = None) -> "
         return AutoModelForSequenceClassification.from_pretrained(directory, dtype=dtype).eval()
 
 
-def answers(model: "PreTrainedModel", forward: Callable[..., Any]) -> Logits:
+def logits_by(model: "PreTrainedModel", forward: Callable[..., Any]) -> Logits:
     """Return a function that computes logits by `forward`: the model, or the model compiled."""
     import torch
 

@@ -133,7 +133,7 @@ COMMON = {"engine", "title"}  # keys of every engine's section
 def _quantization(section: Any) -> Quantization:
     if not isinstance(section, dict) or not all(section.get(key) for key in COMMON):
         raise ValueError("a section with engine and title is needed")
-    # By name, because engines stand above settings: each brings the schema of its options.
+    # Imported by name: engines are a layer above settings; each has the schema of its options.
     engine = import_module("stages.core.engines").load_engine(section["engine"])
     schema = TypeAdapter(dataclass(config=Section.model_config)(engine.Options))
     try:

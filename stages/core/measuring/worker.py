@@ -23,18 +23,11 @@ from typing import Any, Literal
 import numpy as np
 from tokenizers import Tokenizer
 
-from stages.core.engines import load_engine
-from stages.core.engines.answers import classify
-from stages.core.engines.classifier import (
-    WARMUP,
-    Classifier,
-    encode,
-    load_classifier,
-    load_tokenizer,
-    milliseconds,
-)
-from stages.core.engines.variant import Manifest
+from stages.core.engines import WARMUP, load_engine, milliseconds
 from stages.core.launch.errors import InputError
+from stages.core.serving.answers import classify
+from stages.core.serving.classifier import Classifier, encode, load_classifier, load_tokenizer
+from stages.core.serving.variant import Manifest
 
 REST_SECONDS = 2.0
 ANSWER_SECONDS = 600.0  # a turn takes seconds, a large batch on a slow machine a minute

@@ -4,10 +4,10 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from stages.core.engines.variant import Variant
 from stages.core.reporting.latency import quantiles
 from stages.core.reporting.results import HEADLINE_SPEED, SLA_LATENCY
 from stages.core.reporting.tables import POST
+from stages.core.serving.variant import Variant
 
 SIZE = {"width": 520, "height": 300}
 COLOUR, DASHES, SHAPE = (

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from stages.core.engines.variant import Variant
 from stages.core.launch.settings import BenchmarkConfig, LoadConfig, ReportConfig
 from stages.core.reporting import results, tables
 from stages.core.reporting.estimate import Estimate
 from stages.core.reporting.verdict import doubts
+from stages.core.serving.variant import Variant
 
 TEMPLATE = Path(__file__).parent / "templates" / "results.md.jinja"
 SPLITS = ("train", "validation", "test", "transfer")

@@ -8,13 +8,13 @@ import pandas as pd
 from safetensors import safe_open
 from transformers import AutoConfig
 
-from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import BENCHMARK, EVALUATION
 from stages.core.launch.settings import CONTROL
 from stages.core.reporting.accuracy import compare, judged, retained, score
 from stages.core.reporting.estimate import Estimate
 from stages.core.reporting.latency import speedup, summarise
+from stages.core.serving.variant import Manifest, Variant
 
 BASELINE = Variant("teacher", "pytorch").name
 SLA_LATENCY = "test_label_p{}_ms"  # the time that a caller waits

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.core.engines.variant import Variant
 from stages.core.launch.errors import printable
 from stages.core.launch.settings import CONTROL
 from stages.core.reporting.estimate import Estimate
 from stages.core.reporting.results import BASELINE, MEASURES, SLA_LATENCY, SPEED, classes
+from stages.core.serving.variant import Variant
 
 # The figures that the post gives for each step; its own table omits one step.
 POST = pd.read_csv(Path(__file__).parent / "post" / "steps.csv", index_col="variant")

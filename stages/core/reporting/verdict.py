@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from stages.core.engines.variant import Variant
 from stages.core.launch.settings import ReportConfig
 from stages.core.reporting.estimate import Estimate
 from stages.core.reporting.results import BASELINE, SLA_LATENCY, SPEED, classes, recommended
 from stages.core.reporting.tables import per_second
+from stages.core.serving.variant import Variant
 
 
 def recommend(

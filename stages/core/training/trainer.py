@@ -22,12 +22,12 @@ from transformers import (
     set_seed,
 )
 
-from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.atomic import atomic_directory, atomic_file
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import CHECKPOINTS, CURVES
 from stages.core.launch.processes import rank, world_size
 from stages.core.launch.settings import TrainingConfig
+from stages.core.serving.variant import Manifest, Variant
 from stages.core.task.decoding import accuracy, predicted
 from stages.core.training.averaging import WeightAverage
 from stages.core.training.exchange import from_rank_zero, wait_for_all

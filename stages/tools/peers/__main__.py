@@ -20,8 +20,6 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from stages.core.engines.classifier import copy_description, encode, load_tokenizer, sampler
-from stages.core.engines.variant import ROLES, Manifest, Variant
 from stages.core.launch.atomic import atomic_file, write_text
 from stages.core.launch.command import check_threads
 from stages.core.launch.lock import machine_lock
@@ -34,6 +32,8 @@ from stages.core.reporting.accuracy import compare
 from stages.core.reporting.latency import speedup
 from stages.core.reporting.results import architecture, load_predictions
 from stages.core.reporting.tables import Column, markdown, render, share
+from stages.core.serving.classifier import copy_description, encode, load_tokenizer, sampler
+from stages.core.serving.variant import ROLES, Manifest, Variant
 from stages.core.task.decoding import accuracy, predicted
 from stages.core.text.corpus import load_corpus
 from stages.machine import describe, summary

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core.engines.classifier import Logits, Sample
+from stages.core.engines import Logits, Sample
 from stages.tools.peers.heads import with_head, write_head
 
 TITLE = "CTranslate2, INT8"

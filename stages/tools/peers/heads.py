@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from stages.core.engines.classifier import Inputs, Logits
+from stages.core.engines import Inputs, Logits
 from stages.core.launch.errors import read_json
 from stages.tools.peers import UnsupportedError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from stages.core.engines.classifier import Logits, Sample
+from stages.core.engines import Logits, Sample
 from stages.core.launch.errors import read_json
 from stages.tools.peers import UnsupportedError
 from stages.tools.peers.heads import model_type, with_head, write_head

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from stages.core.engines.classifier import Logits, Sample
-from stages.core.engines.onnxruntime import answers
+from stages.core.engines import Logits, Sample
+from stages.core.engines.onnxruntime import logits_by
 
 TITLE = "ONNX Runtime, quantize_dynamic"
 PACKAGES = ("onnxruntime", "optimum-onnx")
@@ -33,4 +33,4 @@ def load(directory: Path, threads: int) -> tuple[Logits, int]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(directory / "quantized.onnx", options)
-    return answers(session), session.get_session_options().intra_op_num_threads
+    return logits_by(session), session.get_session_options().intra_op_num_threads

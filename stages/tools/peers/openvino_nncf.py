@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from stages.core.engines import Inputs, Logits, Sample
 from stages.core.engines import openvino as ours  # which keeps it from reporting its use
-from stages.core.engines.classifier import Inputs, Logits, Sample
 from stages.tools.peers.onnxruntime_dynamic import export
 
 TITLE = "OpenVINO, NNCF INT8"

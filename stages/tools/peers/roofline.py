@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import safe_open
 
-from stages.core.engines.classifier import milliseconds
+from stages.core.engines import milliseconds
 from stages.core.launch.errors import read_json
 from stages.tools.peers import UnsupportedError
 

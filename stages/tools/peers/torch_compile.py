@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.core.engines.classifier import Logits, Sample
-from stages.core.engines.pytorch import answers, read
+from stages.core.engines import Logits, Sample
+from stages.core.engines.pytorch import logits_by, read
 from stages.tools.peers import UnsupportedError
 
 if TYPE_CHECKING:
@@ -33,4 +33,4 @@ def compiled(model: "PreTrainedModel") -> Logits:
     """Return a function that computes logits, compiled once for all shapes."""
     import torch
 
-    return answers(model, torch.compile(model, dynamic=True))
+    return logits_by(model, torch.compile(model, dynamic=True))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stages.core.engines.classifier import Logits
+from stages.core.engines import Logits
 from stages.core.engines.pytorch import read
 from stages.tools.peers.torch_compile import compiled, make
 

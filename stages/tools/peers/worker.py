@@ -4,8 +4,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from stages.core.engines.classifier import Classifier, load_with
 from stages.core.measuring.worker import serve
+from stages.core.serving.classifier import Classifier, load_with
 
 
 def load_peer(directory: Path, threads: int) -> Classifier:

@@ -12,8 +12,8 @@ from onnx import TensorProto, helper
 
 from stages.core.engines import onnxruntime, openvino
 from stages.core.engines.onnxruntime import open_session
-from stages.core.engines.variant import Manifest, Variant
 from stages.core.launch.errors import InputError
+from stages.core.serving.variant import Manifest, Variant
 
 SECRET = np.arange(64, dtype=np.float32).reshape(8, 8)
 
@@ -61,7 +61,11 @@ def quantized(model: Path, quantize: Callable = QUANTIZERS[0]) -> Path:
     """Return the INT8 file made of a model."""
     target = model.parent / "int8"
     target.mkdir(exist_ok=True)
-    quantize(model.parent, target, sample=lambda *_: [{"x": np.eye(1, 8, dtype=np.float32)}])
+    quantize(
+        model.parent,
+        target,
+        sample=lambda *_: [{"x": row} for row in np.eye(8, dtype=np.float32)[:, None]],
+    )
     return target / "model.onnx"
 
 

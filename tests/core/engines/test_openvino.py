@@ -10,16 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.core.engines import load_engine, openvino
-from stages.core.engines.answers import classify
-from stages.core.engines.classifier import (
-    Inputs,
-    encode,
-    load_classifier,
-    load_tokenizer,
-)
-from stages.core.engines.variant import Variant
+from stages.core.engines import Inputs, load_engine, openvino
 from stages.core.launch.errors import InputError
+from stages.core.serving.answers import classify
+from stages.core.serving.classifier import encode, load_classifier, load_tokenizer
+from stages.core.serving.variant import Variant
 from tests.conftest import Make, run_stage
 
 FORM = Variant("teacher", "openvino").directory

@@ -39,7 +39,7 @@ def test_a_directory_for_locks_that_is_missing_is_named(
 ) -> None:
     monkeypatch.setattr("stages.core.launch.lock.DIRECTORY", tmp_path / "no")
     with (
-        pytest.raises(InputError, match=r"BERT_LATENCY_LOCKS = .*/no is no directory"),
+        pytest.raises(InputError, match=r"BERT_LATENCY_LOCKS = .*/no is not a directory"),
         machine_lock(alone=True),
     ):
         pass

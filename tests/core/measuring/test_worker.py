@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from stages.core.engines.variant import Variant
 from stages.core.launch.errors import InputError
 from stages.core.measuring import worker
 from stages.core.measuring.worker import Worker, rest, timed
+from stages.core.serving.variant import Variant
 
 INT8 = Variant("student", "int8").directory
 REQUEST: dict[str, Any] = {

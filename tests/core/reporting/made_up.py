@@ -5,9 +5,9 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from stages.core.engines.variant import variants
 from stages.core.launch.settings import CONTROL
 from stages.core.reporting.results import accuracies, capacities, latencies
+from stages.core.serving.variant import variants
 
 FORMS = ["pytorch", "onnx", "int8", "int8_per_tensor"]
 NAMES = [variant.name for variant in variants(FORMS)]

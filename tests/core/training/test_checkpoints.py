@@ -180,7 +180,7 @@ def test_an_encoder_must_be_able_to_read_a_batch(
 
 def test_a_model_of_images_is_refused(mine: Path, rebuilt: Callable[[], Path]) -> None:
     ViTModel(ViTConfig(32, 1, 1, 32, image_size=16)).save_pretrained(mine)
-    with pytest.raises(InputError, match="model_type = 'vit', which is no model that"):
+    with pytest.raises(InputError, match="model_type = 'vit', which is not a model that"):
         rebuilt()
 
 
@@ -266,7 +266,7 @@ def test_an_incomplete_checkpoint_is_refused(
 ) -> None:
     (mine / "vocab.txt").unlink()
     (mine / missing).rename(mine / "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"save_pretrained writes it has \(pickled .* not read\)"):
+    with pytest.raises(InputError, match=r"written by save_pretrained \(pickled .* not read\)"):
         rebuilt()
 
 

@@ -9,7 +9,7 @@ from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.onnx_model import OnnxModel
 from onnxruntime.transformers.optimizer import optimize_model
 
-from stages.core.engines.biased_attention import fuse_biased_attentions
+from stages.core.graph.biased_attention import fuse_biased_attentions
 
 # Beside a product with weights, what treats every token alike, and apart from the others.
 TOKEN_WISE = (

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from stages.core.engines.classifier import encode, load_classifier, load_tokenizer
-from stages.core.engines.variant import MANIFEST, Variant
 from stages.core.launch.errors import InputError
+from stages.core.serving.classifier import encode, load_classifier, load_tokenizer
+from stages.core.serving.variant import MANIFEST, Variant
 
 TEXTS = [
     "good film",
@@ -42,7 +42,7 @@ def test_an_engine_imports_its_libraries_alone(project: Callable) -> None:
     code = """
 import sys
 from pathlib import Path
-from stages.core.engines.classifier import load_classifier, load_tokenizer
+from stages.core.serving.classifier import load_classifier, load_tokenizer
 for variant in ("teacher/onnx", "student/int8"):
     load_classifier(Path("data/models") / variant), load_tokenizer(Path("data/models") / variant)
 print({"torch", "transformers"} & set(sys.modules))

@@ -8,9 +8,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from onnx import TensorProto, helper, numpy_helper
 
-from stages.core.engines.classifier import Inputs
+from stages.core.engines import Inputs
 from stages.core.engines.onnxruntime import Options, largest, open_session, quantize
-from stages.core.engines.smoothing import OUTLIER, products_by_weights, ratios, smooth
+from stages.core.graph.quantization import (
+    OUTLIER,
+    products_by_weights,
+    ratios,
+    relative_error,
+    smooth,
+)
 
 FEATURES, PLACE = 48, 3
 
@@ -106,3 +112,9 @@ def test_without_outliers_nothing_is_smoothed() -> None:
     before = graph.SerializeToString()
     smooth(graph, found, {"x": even}, 1)
     assert graph.SerializeToString() == before
+
+
+def test_the_error_is_that_of_differences_between_classes() -> None:
+    exact = np.array([[1.0, -1.0], [-1.0, 1.0]])
+    assert relative_error(exact + 5, exact) == 0
+    assert round(relative_error(1.1 * exact, exact), 6) == 0.1

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.engines.variant import ROLES, Variant, variants
+from stages.core.serving.variant import ROLES, Variant, variants
 
 FORMS = st.from_regex(r"[a-z0-9_]+", fullmatch=True)
 

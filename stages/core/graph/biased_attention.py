@@ -44,8 +44,6 @@ def fuse_biased_attentions(model: OnnxModel, positions: int) -> int:
             shared[each.bias, each.mask] = total
         _fuse(model, each, shared[each.bias, each.mask], f"attention_{number}")
     if found:
-        if DOMAIN not in {each.domain for each in model.model.opset_import}:
-            model.model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
         model.prune_graph()
     return len(found)
 

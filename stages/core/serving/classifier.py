@@ -5,8 +5,6 @@ encodes texts with the tokenizers library, without transformers, in a fifth of t
 """
 
 import shutil
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,20 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tokenizers import Tokenizer
 
-from stages.core.engines import load_engine
-from stages.core.engines.variant import MANIFEST, Manifest
+from stages.core.engines import Inputs, Logits, Sample, load_engine
 from stages.core.launch.cores import cores
 from stages.core.launch.errors import InputError, read_json, readable
+from stages.core.serving.variant import MANIFEST, Manifest
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
-
-Inputs = dict[str, np.ndarray]  # by input name, each of shape (texts, tokens)
-Logits = Callable[[Inputs], np.ndarray]  # gives shape (texts, classes)
-# (split, count) → at least `count` inputs of one text each
-Sample = Callable[[str, int], list[Inputs]]
-Operators = list[tuple[str, int, float]]  # name, calls, milliseconds in all
-WARMUP = 5  # untimed calls before a profile
 
 
 @dataclass(frozen=True)
@@ -113,10 +104,3 @@ def load_with(engine: ModuleType, directory: Path, threads: int) -> Classifier:
     names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # transformers' own default
     labels = [names[str(number)] for number in range(len(names))]
     return Classifier(logits, labels, used)
-
-
-def milliseconds(call: Callable[[], object]) -> float:
-    """Return how long a call takes."""
-    started = time.perf_counter_ns()
-    call()
-    return (time.perf_counter_ns() - started) / 1e6

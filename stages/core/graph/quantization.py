@@ -1,18 +1,23 @@
-"""Smoothing: features whose activations stand out move into the weights, before INT8.
+"""What engines need to quantize a graph: outliers smoothed, nodes to exclude, the error measured.
 
-Dynamic quantization gives all activations of a product one scale, so that a feature with outliers
-costs all others their precision. Weights have a scale per output, and can take over a part of it:
-the feature is divided by a factor and its row of weights multiplied by it, which leaves the product
-as it is (SmoothQuant, Xiao et al., 2023, arXiv:2211.10438). Here a factor depends on the
-activations alone and is never below 1: SmoothQuant's also raises features whose weights are large,
-which makes new outliers.
+Smoothing moves features whose activations stand out into the weights. Dynamic quantization gives
+all activations of a product one scale, so that a feature with outliers costs all others their
+precision. Weights have a scale per output, and can take over a part of it: the feature is divided
+by a factor and its row of weights multiplied by it, which leaves the product as it is (SmoothQuant,
+Xiao et al., 2023, arXiv:2211.10438). Here a factor depends on the activations alone and is never
+below 1: SmoothQuant's also raises features whose weights are large, which makes new outliers.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stages.core.launch.errors import InputError
+
+TEXTS = 200  # that show how large activations and errors are
+Run = Callable[[Any], np.ndarray]  # from inputs to logits
 OUTLIER = 8  # times the median feature's largest activation; without such, nothing is smoothed
 
 if TYPE_CHECKING:
@@ -88,3 +93,32 @@ def ratios(largest: np.ndarray) -> np.ndarray:
     present = largest[largest > 0]
     found = largest / np.median(present) if present.size else largest
     return np.maximum(found, 1).astype(np.float32)
+
+
+def matching(names: list[str], exclude_nodes: list[str]) -> list[str]:
+    """Return the nodes to exclude; raise InputError if a pattern matches none."""
+    for pattern in exclude_nodes:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise InputError(
+                f"exclude_nodes has {pattern!r}, which matches no node; one is called {names[0]!r}"
+            )
+    return [name for name in names if any(fnmatchcase(name, p) for p in exclude_nodes)]
+
+
+def logits_error(exact: Run, ours: Run, sample: Callable[[str, int], list[Any]]) -> float:
+    """Return the relative error of our logits on validation texts.
+
+    On train texts, which the model has learned, logits are too far apart to show it.
+    """
+    inputs = sample("validation", TEXTS)
+    logits = (np.concatenate([run(each) for each in inputs]) for run in (ours, exact))
+    return relative_error(*logits)
+
+
+def relative_error(logits: np.ndarray, exact: np.ndarray) -> float:
+    """Return the error of logits, shape (texts, classes), as a share of how far texts spread.
+
+    Of the differences between classes alone: what is added to all of them changes no answer.
+    """
+    logits, exact = (each - each.mean(axis=1, keepdims=True) for each in (logits, exact))
+    return float(np.sqrt(((logits - exact) ** 2).mean() / exact.var(axis=0).mean()))

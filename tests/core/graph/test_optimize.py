@@ -13,7 +13,7 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 from optimum.exporters.onnx import main_export
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from stages.core.engines.onnx_graph import optimize, read_first_token
+from stages.core.graph.optimize import optimize, read_first_token
 
 LAYERS = 2
 TOKENS = 7

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from stages.core.engines.classifier import Classifier, encode, load_classifier, load_tokenizer
-from stages.core.engines.variant import MANIFEST, Variant
 from stages.core.launch.cores import cores
 from stages.core.launch.errors import InputError, read_json
 from stages.core.launch.paths import BENCHMARK, MODELS, RELEASE
+from stages.core.serving.classifier import Classifier, encode, load_classifier, load_tokenizer
+from stages.core.serving.variant import MANIFEST, Variant
 from stages.core.task.decoding import predicted, probabilities
 
 Answer = tuple[str, float]  # a label and its probability

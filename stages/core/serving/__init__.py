@@ -1,0 +1,1 @@
+"""Variants: where each one lies, and what it answers once it is loaded."""
