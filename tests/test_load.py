@@ -38,7 +38,7 @@ def trials(
 
 @settings(deadline=None)  # the first composes the settings
 @given(st.floats(0, 100), st.integers(1, 9))
-def test_each_trial_halves_where_the_highest_rate_can_be(limit: float, steps: int) -> None:
+def test_trials_bisect_to_the_highest_rate(limit: float, steps: int) -> None:
     table = pd.DataFrame(trials(limit, steps))
     for batch in (1, 8):
         tried = table[(table["scenario"] == "Server") & (table["batch"] == batch)]

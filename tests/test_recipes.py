@@ -18,7 +18,7 @@ SHOWN = dict(re.findall(r"```text\n\$ (.+?)\n(.*?)```", README, re.DOTALL))
 NOT_RUN = {  # by how they begin, and why
     "source .venv": "Clone does",
     "dvc exp run -S +experiment": "they run for minutes; test_settings.py composes all settings",
-    "dvc exp run -n reduced": "as per-tensor",
+    "dvc exp run -n unsmoothed": "as per-tensor",
     "dvc exp run -S report.sla_ms": "as report.quality_loss, and the load",
     "dvc exp run -S student.init=checkpoint": "test_distill.py does",
     "dvc exp run -n both": "test_dag.py does, with other settings",

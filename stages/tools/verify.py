@@ -26,7 +26,7 @@ Outputs = dict[Path, str]  # digests by path
 def mismatches() -> list[str]:
     """Return a message for everything that differs from dvc.lock.
 
-    An output that is not here, such as data/ in a fresh clone, is no mismatch; a missing report is.
+    A missing output, such as data/ in a fresh clone, is not a mismatch; a missing report is.
     """
     outputs = recorded()
     missing = [path for path in outputs if REPORTS in path.parents and not path.exists()]

@@ -30,7 +30,7 @@ import numpy as np
 
 Inputs = dict[str, np.ndarray]  # by input name, each of shape (texts, tokens)
 Logits = Callable[[Inputs], np.ndarray]  # gives shape (texts, classes)
-# (split, count) → at least `count` inputs of one text each
+# (split, count) → inputs of one text each: `count` or somewhat more, or all of a small split
 Sample = Callable[[str, int], list[Inputs]]
 Operators = list[tuple[str, int, float]]  # name, calls, milliseconds in all
 WARMUP = 5  # untimed calls before a profile

@@ -77,12 +77,12 @@ KIND_OF = {
 }
 # Operators that hold products with weights, and the type as which each is quantized.
 PRODUCTS = {"MatMul": "MatMul", "Gemm": "MatMul", "Attention": "Attention"}
-SMOOTHED = {"MatMul", "Attention"}
+SMOOTHED = {"MatMul", "Attention"}  # not Gemm, whose weights may be transposed
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of onnxruntime's quantize_dynamic."""
+    """Options of onnxruntime's quantize_dynamic, and of the smoothing before it."""
 
     per_channel: bool
     op_types: Annotated[list[str], MinLen(1)] | None
@@ -194,7 +194,8 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
         )
     error = logits_error(load(source, cores())[0], load(target, cores())[0], sample)
     size = (target / "model.onnx").stat().st_size / file.stat().st_size
-    return f"{expected} integer products and attentions, {size:.0%} of the size, {error:.2%} error"
+    counted = f"{expected} integer products and attentions"
+    return f"{counted}, {size:.0%} of the size, an error of {error:.2%}"
 
 
 def largest(model: "ModelProto", names: list[str], inputs: list[Inputs]) -> dict[str, np.ndarray]:

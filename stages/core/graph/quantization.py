@@ -1,11 +1,12 @@
-"""What engines need to quantize a graph: outliers smoothed, nodes to exclude, the error measured.
+"""Smoothing of outliers, excluded nodes and the error, for engines that quantize.
 
 Smoothing moves features whose activations stand out into the weights. Dynamic quantization gives
 all activations of a product one scale, so that a feature with outliers costs all others their
-precision. Weights have a scale per output, and can take over a part of it: the feature is divided
-by a factor and its row of weights multiplied by it, which leaves the product as it is (SmoothQuant,
-Xiao et al., 2023, arXiv:2211.10438). Here a factor depends on the activations alone and is never
-below 1: SmoothQuant's also raises features whose weights are large, which makes new outliers.
+precision. Weights have a scale per output (per_channel), and can take over a part of it: the
+feature is divided by a factor and its row of weights multiplied by it, which leaves the product as
+it is (SmoothQuant, Xiao et al., 2023, arXiv:2211.10438). Here a factor depends on the activations
+alone and is never below 1: SmoothQuant's also raises features whose weights are large, which makes
+new outliers.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,12 +17,13 @@ import numpy as np
 
 from stages.core.launch.errors import InputError
 
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto
+
 TEXTS = 200  # that show how large activations and errors are
 Run = Callable[[Any], np.ndarray]  # from inputs to logits
 OUTLIER = 8  # times the median feature's largest activation; without such, nothing is smoothed
-
-if TYPE_CHECKING:
-    from onnx import GraphProto, NodeProto
+LARGEST = 1e4  # times, or else weights would overflow
 
 
 def products_by_weights(
@@ -29,7 +31,7 @@ def products_by_weights(
 ) -> dict[str, list["NodeProto"]]:
     """Return the nodes of these types, by the name of their weights, shape (features, outputs).
 
-    Without weights that another node reads, too.
+    Weights that any other node reads are left out.
     """
     matrices = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2}
     found: dict[str, list[NodeProto]] = {}
@@ -86,13 +88,13 @@ def smooth(
 
 
 def ratios(largest: np.ndarray) -> np.ndarray:
-    """Return how many times each feature's largest value exceeds the median feature's, at least 1.
+    """Return how many times each feature's largest value exceeds the median feature's.
 
-    Shape (features,); features that are always zero don't count.
+    Shape (features,), each at least 1; features that are always zero don't count.
     """
     present = largest[largest > 0]
-    found = largest / np.median(present) if present.size else largest
-    return np.maximum(found, 1).astype(np.float32)
+    median = np.median(present) if present.size else 1
+    return np.maximum(largest.astype(float) / median, 1).clip(max=LARGEST).astype(np.float32)
 
 
 def matching(names: list[str], exclude_nodes: list[str]) -> list[str]:

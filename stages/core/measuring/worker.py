@@ -114,7 +114,7 @@ def serve(directory: Path, threads: int, load: Load = load_classifier) -> None:
     classifier = load(directory, threads)
     tokenizer = load_tokenizer(directory)
     load_ms = (time.perf_counter() - started) * 1e3
-    functions: dict[str, Ask] = {
+    functions: dict[str, Callable[..., Answer]] = {
         "turn": partial(turn, classifier, tokenizer, tokenizer.truncation["max_length"]),
         "trial": partial(trial, classifier, tokenizer),
         "profile": partial(profile, directory, classifier, tokenizer),

@@ -186,7 +186,7 @@ def _take_over(source: Path, target: Path, name: str) -> list[str]:
         beside = [file.name for file in source.glob("*.safetensors")]
         if not all(place in beside for place in places):
             raise InputError(
-                f"{name}: model.safetensors.index.json names weights that are no safetensors "
+                f"{name}: model.safetensors.index.json names weights that are not safetensors "
                 "beside it; refused"
             )
         weights = sorted(set(places))

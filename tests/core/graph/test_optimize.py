@@ -13,7 +13,9 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 from optimum.exporters.onnx import main_export
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from stages.core.engines.onnxruntime import SMOOTHED, largest
 from stages.core.graph.optimize import optimize, read_first_token
+from stages.core.graph.quantization import products_by_weights, smooth
 
 LAYERS = 2
 TOKENS = 7
@@ -52,8 +54,9 @@ def save_classifier(kind: str, directory: Path) -> Path:
     [("bert", 2), ("roberta", 2), ("electra", 2), ("distilbert", 2), ("albert", 1), ("mpnet", 2)],
 )
 def test_the_logits_stay_the_same_wherever_texts_are_padded(
-    kind: str, fused: int, tmp_path: Path
+    kind: str, fused: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also after smoothing, which what is quantized gets besides."""
     file = save_classifier(kind, tmp_path)
     ids = np.random.default_rng(0).integers(2, 50, (3, TOKENS))
     ids[1, 4:] = 0
@@ -72,6 +75,12 @@ def test_the_logits_stay_the_same_wherever_texts_are_padded(
     model = onnx.load(file)
     (after,) = run_model(model, **inputs)
     np.testing.assert_allclose(after, before, atol=1e-5)
+    products = products_by_weights(model.graph, SMOOTHED, set())
+    names = sorted({node.input[0] for nodes in products.values() for node in nodes})
+    monkeypatch.setattr("stages.core.graph.quantization.OUTLIER", 1)
+    smooth(model.graph, products, largest(model, names, [inputs]), 0.75)
+    (smoothed,) = run_model(model, **inputs)
+    np.testing.assert_allclose(smoothed, before, atol=1e-4)
     assert np.abs(unmasked - before)[1:].min() > 1e-3  # so the mask does matter
 
     # Of the last layer's feed-forward network, wider than all else, only one token is left.

@@ -74,6 +74,8 @@ BAD = [
     ("+data.source.path=x", "data.source.path is not a known setting"),
     ("benchmark.sweep.batch_sizes=[2]", "benchmark.sweep: batch_sizes lacks 1"),
     ("quantize.int8.engine=tensorrt", "quantize.int8.*engine = 'tensorrt' is unknown"),
+    ("quantize.int8.smoothing=1.5", "quantize.int8.*smoothing = 1.5: .*less than or equal to 1"),
+    ("quantize.int8.smoothing=-1", "quantize.int8.*smoothing = -1: .*greater than or equal to 0"),
     ("quantize.int8.per_channel=1", "quantize.int8.*per_channel = 1: .*valid boolean"),
     ("+quantize.int8.bits=4", "quantize.int8.*bits is not a known setting"),
     ("forms=[pytorch,int8,int8]", "has a name twice"),

@@ -225,7 +225,7 @@ def test_weights_in_several_files_are_one_model(mine: Path, rebuilt: Callable[[]
 
 DEEP = "[" * 200_000
 NO_JSON = "is not a valid JSON object"
-ELSEWHERE = "names weights that are no safetensors beside it"
+ELSEWHERE = "names weights that are not safetensors beside it"
 HOSTILE = [
     *(("config.json", content, NO_JSON) for content in ("", '{"model_type": "be', "[]x", "[1]")),
     *(("config.json", content, NO_JSON) for content in ("null", '"text"', "\ufeff{}", DEEP)),
