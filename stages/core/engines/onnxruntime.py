@@ -18,6 +18,7 @@ from stages.core.graph.quantization import (
     products_by_weights,
     smooth,
 )
+from stages.core.launch.atomic import scratch_beside
 from stages.core.launch.cores import cores
 from stages.core.launch.errors import InputError, readable
 from stages.core.launch.paths import existing
@@ -172,7 +173,9 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
     products = products_by_weights(graph, types, {*excluded})
     if options.smoothing and products:
         names = sorted({node.input[0] for nodes in products.values() for node in nodes})
-        smooth(graph, products, largest(loaded, names, sample("train", TEXTS)), options.smoothing)
+        with scratch_beside(target / "model.onnx") as scratch:  # it takes as much as the model
+            found = largest(loaded, names, sample("train", TEXTS), scratch)
+        smooth(graph, products, found, options.smoothing)
     add_pre_process_metadata(loaded)  # or else it advises what the export has done
     quantize_dynamic(
         model_input=loaded,
@@ -186,10 +189,10 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
         # ONNX can't infer the output types of a fused attention, which is not its own operator.
         extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
     )
-    found = integer_products(target / "model.onnx")
-    if found != expected:
+    integer = integer_products(target / "model.onnx")
+    if integer != expected:
         raise InputError(
-            f"{found} products and attentions of {file} became integer ones, expected were "
+            f"{integer} products and attentions of {file} became integer ones, expected were "
             f"{expected}; check op_types and exclude_nodes"
         )
     error = logits_error(load(source, cores())[0], load(target, cores())[0], sample)
@@ -198,18 +201,21 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
     return f"{counted}, {size:.0%} of the size, an error of {error:.2%}"
 
 
-def largest(model: "ModelProto", names: list[str], inputs: list[Inputs]) -> dict[str, np.ndarray]:
-    """Return the largest absolute value of each feature of the named activations, over `inputs`."""
+def largest(
+    model: "ModelProto", names: list[str], inputs: list[Inputs], scratch: Path
+) -> dict[str, np.ndarray]:
+    """Return the largest absolute value of each feature of the named activations, over `inputs`.
+
+    A copy of the model that shows them is written into the directory `scratch`.
+    """
     import onnx
 
     shown = onnx.ModelProto()
     shown.CopyFrom(model)
     for name in names:
         shown.graph.output.add().name = name
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / "model.onnx"
-        onnx.save(shown, file)
-        session = open_session(file, cores())
+    onnx.save(shown, scratch / "shown.onnx")
+    session = open_session(scratch / "shown.onnx", cores())
     read = [node.name for node in session.get_inputs()]
     found: dict[str, np.ndarray] = {}
     for encoded in inputs:

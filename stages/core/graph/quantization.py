@@ -82,9 +82,8 @@ def smooth(
                 made.add(target)
             node.input[0] = target
         nodes.append(node)
-    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
+    graph.ClearField("node")
+    graph.node.extend(nodes)
 
 
 def ratios(largest: np.ndarray) -> np.ndarray:

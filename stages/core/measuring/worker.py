@@ -50,7 +50,6 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"RAYON_NUM_THREADS": str(threads)},  # the tokenizer's
         )
         self.loaded = self._receive()
         if self.loaded["threads"] != threads:

@@ -1,6 +1,5 @@
 """Texts to labels (`classify`, what is timed) or to labels with probabilities (`answering`)."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +26,6 @@ def answering(directory: Path, threads: int) -> Callable[[list[str]], list[Answe
 
     It has been called once already, because the first call is slower than all others.
     """
-    os.environ["RAYON_NUM_THREADS"] = str(threads)  # the tokenizer's, at its first use
     classifier, tokenizer = load_classifier(directory, threads), load_tokenizer(directory)
 
     def answer(texts: list[str]) -> list[Answer]:

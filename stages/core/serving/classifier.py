@@ -4,6 +4,7 @@ As a service would, it imports an engine only where that is used, which halves t
 encodes texts with the tokenizers library, without transformers, in a fifth of the time.
 """
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,7 @@ def load_classifier(directory: Path, threads: int | None = None) -> Classifier:
 
 def load_with(engine: ModuleType, directory: Path, threads: int) -> Classifier:
     """Load what an engine has in a directory, with the labels in config.json."""
+    os.environ["RAYON_NUM_THREADS"] = str(threads)  # the tokenizer's, at its first use
     config = read_json(directory / "config.json")
     logits, used = engine.load(directory, threads)
     names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # transformers' own default

@@ -10,12 +10,7 @@ import torch.distributed as dist
 
 from stages.core.launch.cores import cores
 from stages.core.launch.errors import InputError
-from stages.core.launch.processes import (
-    local_rank,
-    local_world_size,
-    under_torchrun,
-    world_size,
-)
+from stages.core.launch.processes import local_rank, local_world_size, under_torchrun, world_size
 
 # Instructions that multiply bfloat16 numbers, of x86 and of ARM.
 BF16 = {"avx512_bf16", "amx_bf16", "bf16"}

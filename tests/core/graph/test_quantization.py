@@ -63,7 +63,7 @@ def test_products_stay_as_they_are(tmp_path: Path) -> None:
     before = answers()
     found = products_by_weights(graph.graph, {"MatMul"}, {"f"})
     assert {name: len(nodes) for name, nodes in found.items()} == {"shared": 2, "also": 2, "own": 1}
-    smooth(graph.graph, found, largest(graph, ["x", "z"], inputs), 0.5)
+    smooth(graph.graph, found, largest(graph, ["x", "z"], inputs, tmp_path), 0.5)
     for expected, array in zip(before, answers(), strict=True):
         np.testing.assert_allclose(array, expected, rtol=1e-5, atol=1e-5)
     divided = [node.input[0] for node in graph.graph.node if node.op_type == "Mul"]
