@@ -49,7 +49,7 @@ BAD = [
     ("finetune.epochs=many", "finetune.epochs = 'many': .*valid integer"),
     ("~finetune.epochs", "finetune.epochs is not set"),
     ("processes=3", "finetune.batch_size = 32 can't be shared alike by processes = 3; use a mult"),
-    ("student.teacher_layers=[0,1]", "teacher_layers must name n_layers = 4 layers"),
+    ("student.teacher_layers=[0,1]", "teacher_layers must name n_layers = 5 layers"),
     ("distill.class_weights=balanced", "distill.*; raise label_weight above 0"),
     ("data.source.kind=ftp", "'ftp'"),
     ("report.sla_percentile=99 benchmark.rounds=10", "= 99 needs 1000 calls, but .* = 400; raise"),
