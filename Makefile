@@ -10,7 +10,7 @@ repro: $(VENV)/ready  ## rebuild whatever is out of date, from download to resul
 	dvc repro
 
 serve: $(VENV)/ready  ## serve data/release over HTTP, on this machine alone
-	python stages/serve.py
+	python -m stages.serve
 
 test: lint  ## check style and types, run the unit tests
 	pytest -n 2 --dist worksteal

@@ -6,7 +6,7 @@ of PyTorch and ONNX Runtime disturb each other in one). Only one process is acti
 others, this one included, block. One variant is there twice: the two differ by noise alone.
 """
 
-from contextlib import ExitStack
+import os
 
 import numpy as np
 
@@ -14,15 +14,15 @@ from stages.core.launch.atomic import atomic_directory, write_json
 from stages.core.launch.command import launch
 from stages.core.launch.paths import BENCHMARK
 from stages.core.launch.settings import CONTROL, Settings
-from stages.core.measuring.conditions import Clocks, commit, conditions
-from stages.core.measuring.rounds import measure, request_cells, sweep_cells
-from stages.core.measuring.worker import Worker
+from stages.core.measuring import worker
+from stages.core.measuring.conditions import commit
+from stages.core.measuring.rounds import measure_alone, request_cells, sweep_cells
 from stages.core.serving.variant import Manifest, Variant, variants
 from stages.core.text.corpus import load_corpus
 
 
 def run(config: Settings) -> str:
-    """Write data/benchmark: samples.parquet (a row per timed call), workers.json, conditions.json.
+    """Write data/benchmark: samples.parquet (a row per timed call) and conditions.json.
 
     Raises:
         InputError: no length of the sweep is one that the models can read, or a worker died.
@@ -37,22 +37,18 @@ def run(config: Settings) -> str:
         *request_cells(settings, sentences, random),
         *sweep_cells(settings.sweep, sentences, positions, random),
     ]
-    with ExitStack() as stack:
-        workers: dict[str, Worker] = {}
-        for name, directory in served.items():  # one by one: their loading is timed too
-            workers[name] = stack.enter_context(Worker(name, directory, settings.threads))
-        loaded = {name: worker.loaded for name, worker in workers.items()}
-        pids = [worker.process.pid for worker in workers.values()]
-        before = Clocks.read(pids)
-        ask = {name: worker.ask for name, worker in workers.items()}
-        samples = measure(plan, ask, settings, random)
-        found = {"commit": commit()} | conditions(before, Clocks.read(pids))
+    workers = {name: (directory, worker.__name__) for name, directory in served.items()}
+    samples, found = measure_alone(workers, plan, settings, random)
+    found |= {
+        "commit": commit(),
+        "threads": settings.threads,
+        "cores": sorted(os.sched_getaffinity(0)),
+    }
     with atomic_directory(BENCHMARK) as target:
         samples.to_parquet(target / "samples.parquet", index=False)
-        write_json(target / "workers.json", loaded)
         write_json(target / "conditions.json", found)
     post = samples[(samples["workload"] == "post") & (samples["quantity"] == "model")]
-    fastest = post.groupby("variant", observed=True)["ms"].mean().drop(CONTROL)
+    fastest = post.groupby("variant")["ms"].mean().drop(CONTROL)
     return f"{BENCHMARK}, {len(samples)} calls; {fastest.idxmin()} takes {fastest.min():.2f} ms"
 
 

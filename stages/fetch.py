@@ -20,7 +20,7 @@ from stages.core.launch.inputs import HubSource, LocalSource, Package, PackageSo
 from stages.core.launch.paths import CORPUS_SOURCE, ENCODER
 from stages.core.launch.settings import Settings
 from stages.core.text.archives import is_archive, unpack
-from stages.core.text.files import listed, text_files
+from stages.core.text.files import innermost, listed, text_files
 from stages.core.text.tables import SUFFIXES, is_table
 
 
@@ -51,7 +51,7 @@ def run(config: Settings) -> str:
                         raise InputError(f"{found} does not exist; correct source.path")
                     if found.is_file() and is_archive(found):
                         unpack(found, scratch / "content")
-                        found = scratch / "content"
+                        found = innermost(scratch / "content")
             if encoder:
                 from stages.core.training.checkpoints import rebuild  # takes seconds
 

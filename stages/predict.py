@@ -1,4 +1,4 @@
-"""Classify texts with the released model or a variant: `python stages/predict.py "A lovely film."`.
+"""Classify texts with the released model or a variant: `python -m stages.predict "A lovely film."`.
 
 Not a stage: it serves a model of the pipeline with the code that evaluate and benchmark use.
 """
@@ -45,7 +45,9 @@ def predict(
             ((answer["other_label"], answer["other_score"]),) = ask_other([text])
         return answer
 
-    return map(row, tqdm(texts, desc="predict", unit="text", disable=None))
+    # The rows themselves show the progress where they are seen.
+    bar = tqdm(texts, desc="predict", unit="text", disable=sys.stdout.isatty() or None)
+    return map(row, bar)
 
 
 def read_lines(name: str) -> list[str]:

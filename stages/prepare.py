@@ -94,12 +94,13 @@ def prepared(root: Path, data: DataConfig) -> tuple[DatasetDict, dict[str, Any]]
     counts |= dropped
     table = sample(table, data.max_texts, data.seed)
     rows = len(table)
-    table, names, regrouping = without_small(table, data, names, given)
+    gone = [f"dropped {n} {why} texts" for why, n in dropped.items() if n]
+    table, names, regrouping = without_small(table, data, names, given, gone)
     counts["of_small_classes"] = rows - len(table)
     table = split(table, data, given)
     notes += [*regrouping, *alike(names)]
     notes += [f"{name} is {listed(each)}" for name, each in files.items() if each]
-    notes += [f"dropped {n} {why} texts" for why, n in dropped.items() if n]
+    notes += gone
     if counts["unlabelled"]:
         notes.append(f"{counts['unlabelled']} texts without a label join the transfer texts")
     drawn = [name for name in HELD_OUT if name not in given]
@@ -107,9 +108,11 @@ def prepared(root: Path, data: DataConfig) -> tuple[DatasetDict, dict[str, Any]]
 
 
 def without_small(
-    table: pd.DataFrame, data: DataConfig, names: list[str], given: set[str]
+    table: pd.DataFrame, data: DataConfig, names: list[str], given: set[str], gone: list[str]
 ) -> tuple[pd.DataFrame, list[str], list[str]]:
     """Return the texts and classes without those of small classes, and a note if there are any.
+
+    `given` are the splits that files give, `gone` says which texts were dropped before.
 
     Raises:
         InputError: there are, and data.small_classes = refuse; or what is left is no better.
@@ -119,20 +122,22 @@ def without_small(
         return table, names, []
     shown = ", ".join(f"{name!r} ({count})" for name, count in small.items())
     remedy = "add texts, or set data.small_classes=drop or data.small_classes=merge"
+    for name in sorted(given):
+        remedy += f", or draw the {name} split from train: data.files.{name}=[]"
     if data.max_texts is not None:
         remedy = f"raise data.max_texts = {data.max_texts}, {remedy}"
     if data.small_classes != "refuse":
         merge = data.small_classes == "merge"
         numbers, kept = regrouped(table["class"], names, {*small}, merge=merge)
-        gone = numbers.isna() & table["class"].notna()
-        left = table.assign(**{"class": numbers})[~gone].reset_index(drop=True)
+        unwanted = numbers.isna() & table["class"].notna()
+        left = table.assign(**{"class": numbers})[~unwanted].reset_index(drop=True)
         if len(kept) > 1 and not small_classes(left, data, kept, given):
             done = "merged into one" if merge else "dropped"
             return left, kept, [f"{len(small)} small classes were {done}: {shown:.1000}"]
         remedy = f"data.small_classes={data.small_classes} does not help; add texts"
     raise InputError(
         f"{len(small)} of {len(names)} classes have too few texts to be in every split: "
-        f"{textwrap.shorten(shown, 2000)}; {remedy}"
+        f"{'; '.join([textwrap.shorten(shown, 2000), *gone, remedy])}"
     )
 
 

@@ -1,11 +1,19 @@
 """Quantize an exported model: one quantized form, by its engine, on some texts."""
 
+import numpy as np
+
 from stages.core.engines import load_engine
+from stages.core.graph.quantization import TEXTS, relative_error
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
 from stages.core.launch.settings import Settings
-from stages.core.serving.classifier import copy_description, load_tokenizer, sampler
+from stages.core.serving.classifier import (
+    copy_description,
+    load_classifier,
+    load_tokenizer,
+    sampler,
+)
 from stages.core.serving.variant import Manifest, Variant
 from stages.core.text.corpus import load_corpus
 
@@ -24,12 +32,16 @@ def run(config: Settings) -> str:
     manifest = Manifest.read(source)
     sample = sampler(load_tokenizer(source), load_corpus())
     with atomic_directory(variant.directory) as directory:
-        summary = load_engine(settings.engine).quantize(source, directory, settings.options, sample)
+        done = load_engine(settings.engine).quantize(source, directory, settings.options, sample)
         copy_description(source, directory)
         Manifest(settings.engine, settings.title, manifest.positions, quantized=True).write(
             directory
         )
-    return f"{variant.directory}, {summary}"
+        exact, ours = load_classifier(source).logits, load_classifier(directory).logits
+        # On train texts, which the model has learned, the logits are too far apart to show it.
+        inputs = sample("validation", TEXTS)
+        error = relative_error(*(np.concatenate([*map(each, inputs)]) for each in (ours, exact)))
+    return f"{variant.directory}, {done}, with an error of {error:.2%}"
 
 
 if __name__ == "__main__":

@@ -57,7 +57,6 @@ def run(config: Settings) -> str:
         mistakes=mistakes(test[student], test[BASELINE]),
         summary=summary(table, tied, config.report),
         conditions=read_json(BENCHMARK / "conditions.json"),
-        workers=read_json(BENCHMARK / "workers.json"),
         machine=read_json(MACHINE),
         settings=config.benchmark,
         load_settings=config.load,

@@ -1,4 +1,4 @@
-"""Serve the released model or a variant over HTTP: `python stages/serve.py`.
+"""Serve the released model or a variant over HTTP: `python -m stages.serve`.
 
     curl -d '{"texts": ["A lovely film."]}' http://127.0.0.1:8000/classify
 
@@ -159,9 +159,8 @@ def main() -> None:
         default=1,
         help="the most requests that are answered together; INT8 answers differ in a batch",
     )
-    parser.add_argument(
-        "--wait-ms", type=positive, default=2, help="for others, if --batch is above 1"
-    )
+    wait = "how long a request waits for others, if --batch is above 1"
+    parser.add_argument("--wait-ms", type=positive, default=2, help=wait)
     parser.add_argument(
         "--capacity",
         type=positive,
@@ -172,7 +171,7 @@ def main() -> None:
         "--timeout-s",
         type=positive,
         default=60,
-        help="after which a request gets a 408",
+        help="seconds, after which a request gets a 408",
     )
     parser.add_argument(
         "--until-stdin-ends", action="store_true", help="end also when standard input does"

@@ -35,5 +35,5 @@ def test_the_same_seed_makes_the_same_texts(project: Callable) -> None:
     first = load_texts(AUGMENTED)["text"][:]
     project("augment", *EACH)
     assert load_texts(AUGMENTED)["text"][:] == first
-    project("augment", *EACH, "augment.seed=14")
+    project("augment", *EACH, "data.seed=14")
     assert load_texts(AUGMENTED)["text"][:] != first

@@ -115,10 +115,12 @@ def test_what_is_left_out_is_named_and_hidden_copies_are_not_read(empty: Callabl
 
 
 def test_a_local_archive_is_unpacked(empty: Callable) -> None:
-    with zipfile.ZipFile("mine.zip", "w") as bundle:
-        bundle.writestr("train/a.csv", "text,label\n")
-    empty(*ITEM, "data.source.path=mine.zip")
-    assert fetched() == ["train/a.csv"]
+    with zipfile.ZipFile("mine.ZIP", "w") as bundle:
+        for name in ("train/a.csv", "test/b.csv"):
+            bundle.writestr(f"reviews-v1/texts/{name}", "text,label\n")
+        bundle.writestr("__MACOSX/._reviews-v1", "")
+    empty(*ITEM, "data.source.path=mine.ZIP")
+    assert fetched() == ["test/b.csv", "train/a.csv"]
 
 
 @pytest.mark.parametrize("name", ["reviews.xlsx", "reviews.json"])

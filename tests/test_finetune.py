@@ -161,8 +161,8 @@ def test_anonymous_classes_in_doubt_are_refused(project: Callable, mine: Callabl
 
 
 def test_a_classifier_of_other_labels_or_of_several_at_once_is_refused(mine: Callable) -> None:
-    with pytest.raises(InputError, match=r"labels are .'bad', 'good'., the corpus's .'negative'"):
-        mine(id2label={0: "bad", 1: "good"}, label2id={"bad": 0, "good": 1})
+    with pytest.raises(InputError, match=r"labels are .'negative', 'neutral'., the corpus's .'neg"):
+        mine(id2label={0: "negative", 1: "neutral"}, label2id={"negative": 0, "neutral": 1})
     with pytest.raises(InputError, match="problem_type = multi_label_classification"):
         mine(problem_type="multi_label_classification")
 

@@ -28,7 +28,7 @@ import numpy as np
 PACKAGES = ("numpy",)
 LIBRARY = "lookup"
 EXAMPLE = "print('at most {max_length} tokens')"
-KIND_OF = {"lookup": "embedding"}
+OPERATORS = {"embedding": ("lookup",)}
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,12 @@ def test_what_no_later_stage_could_do_is_refused_before_the_training(
         project("prepare", override)
 
 
+def test_a_split_that_only_repeats_another_is_named(run: Callable) -> None:
+    texts = make_texts(60)
+    with pytest.raises(InputError, match=r"; dropped 20 dup.*validation split.*validation=\[\]"):
+        run({"train.csv": texts[:40], "test.csv": texts[40:], "validation.csv": texts[40:]})
+
+
 def test_a_thousand_classes_are_classes(run: Callable) -> None:
     rows = [(f"text {i} {j}", f"class {i}") for i in range(1000) for j in range(10)]
     run({"texts.csv": pd.DataFrame(rows, columns=["text", "label"])})
@@ -130,7 +136,10 @@ def test_a_thousand_classes_are_classes(run: Callable) -> None:
     [
         ({"text": ["1", "2"], "label": ["no", "yes"]}, "holds numbers, not texts; set data.text"),
         ({"text": [1, None], "label": ["no", "yes"]}, "holds numbers, not texts; set data.text"),
-        ({"text": ["same"] * 20, "label": ["no", "yes"] * 10}, "2 of 2 classes have too few texts"),
+        (
+            {"text": ["same"] * 20, "label": ["no", "yes"] * 10},
+            "2 of 2 classes have too few texts .*; dropped 20 contradictory texts; add texts",
+        ),
     ],
 )
 def test_bad_texts_are_named_and_the_corpus_stays(

@@ -14,6 +14,7 @@ ones, or all of this commit. Their latencies compare only if their machines are 
 
 import itertools
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -164,7 +165,11 @@ def absolute_sources(overrides: list[str]) -> list[str]:
 
 def _exp(*arguments: str, stdout: int | None = None) -> str:
     command = [sys.executable, "-m", "dvc", "exp", *arguments]
-    done = subprocess.run(command, stdout=stdout, text=True, check=False)
+    # dvc.yaml's commands start with python: this one, also where the environment is not activated.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command, stdout=stdout, text=True, env=os.environ | {"PATH": path}, check=False
+    )
     if done.returncode:
         raise InputError(f"dvc exp {' '.join(arguments)} failed; its error is above")
     return done.stdout or ""

@@ -3,8 +3,8 @@
 An engine is a module in this folder, imported by its name, with these names:
 
 - `PACKAGES`: the distributions whose versions its figures depend on.
-- `KIND_OF`: operator name → one of `KINDS`; any other operator counts as overhead.
-- `load(directory, threads)`: how to get logits from a variant's directory, and the threads used.
+- `OPERATORS`: one of `KINDS` → the names of its operators; any other counts as overhead.
+- `load(directory, threads)`: a function that computes logits, and the number of threads it uses.
 - `profile(directory, inputs, threads)`: its operators, and what the profiled calls took.
 - `LIBRARY`, `EXAMPLE`: for the model card, the library's name on a model hub and Python code that
   classifies a text in the released directory; `{max_length}` in it is the token limit,

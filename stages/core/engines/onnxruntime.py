@@ -13,7 +13,6 @@ from annotated_types import Ge, Le, MinLen
 from stages.core.engines import WARMUP, Inputs, Logits, Operators, Sample, operator_name
 from stages.core.graph.quantization import (
     TEXTS,
-    logits_error,
     matching,
     products_by_weights,
     smooth,
@@ -60,21 +59,18 @@ values = {{
 }}
 inputs = {{node.name: np.array([values[node.name]]) for node in session.get_inputs()}}
 print(labels[str(session.run(None, inputs)[0].argmax())])"""
-KIND_OF = {
-    "Gather of rows": "embedding",
-    **dict.fromkeys(("MatMul", "Gemm", "FusedMatMul", "FusedGemm"), "matrix products"),
-    **dict.fromkeys(("MatMulInteger", "MatMulIntegerToFloat"), "matrix products"),
-    "DynamicQuantizeMatMul": "matrix products",
-    **dict.fromkeys(
-        ("DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear"), "quantize/dequantize"
+OPERATORS = {
+    "embedding": ("Gather of rows",),
+    "matrix products": (
+        *("MatMul", "Gemm", "FusedMatMul", "FusedGemm"),
+        *("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"),
     ),
+    "quantize/dequantize": ("DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear"),
     # A fused attention contains the products that make its queries, keys and values.
-    **dict.fromkeys(("Attention", "QAttention", "MultiHeadAttention"), "attention"),
-    **dict.fromkeys(("Softmax", "work on heads"), "attention"),
-    "LayerNormalization": "normalisation",
-    **dict.fromkeys(("Gelu", "BiasGelu", "FastGelu", "QuickGelu"), "activation"),
-    **dict.fromkeys(("Erf", "Tanh", "Relu"), "activation"),
-    "Add": "addition",
+    "attention": ("Attention", "QAttention", "MultiHeadAttention", "Softmax", "work on heads"),
+    "normalisation": ("LayerNormalization",),
+    "activation": ("Gelu", "BiasGelu", "FastGelu", "QuickGelu", "Erf", "Tanh", "Relu"),
+    "addition": ("Add",),
 }
 # Operators that hold products with weights, and the type as which each is quantized.
 PRODUCTS = {"MatMul": "MatMul", "Gemm": "MatMul", "Attention": "Attention"}
@@ -109,7 +105,7 @@ def logits_by(session: "InferenceSession") -> Logits:
 
 
 def open_session(file: Path, threads: int, profile: Path | None = None) -> "InferenceSession":
-    """Return a session as it is served; with `profile`, it writes one under that prefix."""
+    """Open a session as it is served; `profile` is the prefix of the profile that it writes."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -176,7 +172,7 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
         with scratch_beside(target / "model.onnx") as scratch:  # it takes as much as the model
             found = largest(loaded, names, sample("train", TEXTS), scratch)
         smooth(graph, products, found, options.smoothing)
-    add_pre_process_metadata(loaded)  # or else it advises what the export has done
+    add_pre_process_metadata(loaded)  # which quantize_dynamic advises; the export has done it
     quantize_dynamic(
         model_input=loaded,
         model_output=target / "model.onnx",
@@ -192,13 +188,10 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
     integer = integer_products(target / "model.onnx")
     if integer != expected:
         raise InputError(
-            f"{integer} products and attentions of {file} became integer ones, expected were "
-            f"{expected}; check op_types and exclude_nodes"
+            f"{integer} products and attentions of {file} were quantized, not {expected}; check "
+            "op_types and exclude_nodes"
         )
-    error = logits_error(load(source, cores())[0], load(target, cores())[0], sample)
-    size = (target / "model.onnx").stat().st_size / file.stat().st_size
-    counted = f"{expected} integer products and attentions"
-    return f"{counted}, {size:.0%} of the size, an error of {error:.2%}"
+    return f"{expected} integer products and attentions"
 
 
 def largest(

@@ -23,14 +23,13 @@ from transformers import pipeline
 torch.set_num_threads({threads})  # as measured
 classify = pipeline("text-classification", ".", truncation=True, max_length={max_length})
 print(classify("A lovely film.")[0]["label"])"""
-KIND_OF = {
-    **dict.fromkeys(("aten::embedding", "aten::index_select"), "embedding"),
-    **dict.fromkeys(("aten::addmm", "aten::mm", "aten::bmm", "aten::baddbmm"), "matrix products"),
-    "aten::_scaled_dot_product_flash_attention_for_cpu": "attention",
-    "aten::_softmax": "attention",
-    "aten::native_layer_norm": "normalisation",
-    **dict.fromkeys(("aten::gelu", "aten::tanh", "aten::relu"), "activation"),
-    **dict.fromkeys(("aten::add", "aten::add_"), "addition"),
+OPERATORS = {
+    "embedding": ("aten::embedding", "aten::index_select"),
+    "matrix products": ("aten::addmm", "aten::mm", "aten::bmm", "aten::baddbmm"),
+    "attention": ("aten::_scaled_dot_product_flash_attention_for_cpu", "aten::_softmax"),
+    "normalisation": ("aten::native_layer_norm",),
+    "activation": ("aten::gelu", "aten::tanh", "aten::relu"),
+    "addition": ("aten::add", "aten::add_"),
 }
 
 
@@ -43,7 +42,7 @@ def load(directory: Path, threads: int) -> tuple[Logits, int]:
 
 
 def read(directory: Path, threads: int, dtype: "torch.dtype | None" = None) -> "PreTrainedModel":
-    """Return a checkpoint's classifier, to run on `threads` threads; None: in float32."""
+    """Return a checkpoint's classifier in `dtype` (None: float32); PyTorch then has `threads`."""
     import torch
     from transformers import AutoModelForSequenceClassification
 

@@ -11,7 +11,7 @@ from onnxruntime.transformers.optimizer import optimize_model
 
 from stages.core.graph.biased_attention import fuse_biased_attentions
 
-# Beside a product with weights, what treats every token alike, and apart from the others.
+# Besides products with weights, the operators that process each token independently.
 TOKEN_WISE = (
     *("Add", "Clip", "Div", "Erf", "FastGelu", "Gelu", "LayerNormalization", "Mul", "Pow"),
     *("QuickGelu", "Relu", "Sigmoid", "Sqrt", "Sub", "Tanh"),
@@ -53,10 +53,11 @@ def optimize(file: Path, positions: int) -> str:
 
 
 def read_first_token(model: OnnxModel) -> int:
-    """Narrow what only serves the first token of a sorted graph to that token; return how much.
+    """Narrow what only the first token's output needs to that token; return how many operators.
 
-    Goes back from where a head takes this token to what mixes tokens: an attention. It takes axis 1
-    for the tokens' throughout; only a comparison of the logits shows whether that holds.
+    It goes back through a sorted graph, from where a head takes this token to what mixes tokens: an
+    attention. It takes axis 1 for the tokens' throughout; only a comparison of the logits shows
+    whether that holds.
     """
     uses = Counter(name for node in model.nodes() for name in node.input)
     uses.update(output.name for output in model.graph().output)

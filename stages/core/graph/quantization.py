@@ -9,9 +9,9 @@ alone and is never below 1: SmoothQuant's also raises features whose weights are
 new outliers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
 
 TEXTS = 200  # that show how large activations and errors are
-Run = Callable[[Any], np.ndarray]  # from inputs to logits
 OUTLIER = 8  # times the median feature's largest activation; without such, nothing is smoothed
 LARGEST = 1e4  # times, or else weights would overflow
 
@@ -104,16 +103,6 @@ def matching(names: list[str], exclude_nodes: list[str]) -> list[str]:
                 f"exclude_nodes has {pattern!r}, which matches no node; one is called {names[0]!r}"
             )
     return [name for name in names if any(fnmatchcase(name, p) for p in exclude_nodes)]
-
-
-def logits_error(exact: Run, ours: Run, sample: Callable[[str, int], list[Any]]) -> float:
-    """Return the relative error of our logits on validation texts.
-
-    On train texts, which the model has learned, logits are too far apart to show it.
-    """
-    inputs = sample("validation", TEXTS)
-    logits = (np.concatenate([run(each) for each in inputs]) for run in (ours, exact))
-    return relative_error(*logits)
 
 
 def relative_error(logits: np.ndarray, exact: np.ndarray) -> float:

@@ -39,6 +39,7 @@ def is_disk_error(error: BaseException) -> bool:
 
 def user_hint(error: Exception) -> str | None:
     """Return what went wrong, where, and the remedy; None if it is a bug."""
+    number: int | None
     match error:
         case InputError():
             return str(error)
@@ -54,11 +55,11 @@ def user_hint(error: Exception) -> str | None:
                 f"out of memory ({reason(error)}); free some, or lower finetune.batch_size, "
                 "distill.batch_size or model.max_length"
             )
-        case OSError():  # a copy names its source first
+        case OSError() if error.errno is not None:  # a copy names its source first
             number, where = error.errno, error.filename2 or error.filename or "its output"
-        case _:  # libraries in Rust raise errors of their own: `… (os error 28)`
-            found = re.search(r"\(os error (\d+)\)", str(error))
-            number, where = int(found[1]) if found else None, "its output"
+        case _:  # in libraries in Rust and in shutil.copytree, the message alone has the number
+            found = re.search(r"\(os error (\d+)\)|\[Errno (\d+)\]", str(error))
+            number, where = int(found[1] or found[2]) if found else None, "its output"
     if number in FULL:
         return f"{where}: {os.strerror(number)}; free some space, then run dvc repro again"
     if number in FORBIDDEN:

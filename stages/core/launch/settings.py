@@ -84,7 +84,6 @@ class AugmentConfig(Section):
     joined: Number
     replaced: Number
     replaced_share: Share
-    seed: Seed
 
 
 class StudentConfig(Section):
@@ -175,7 +174,6 @@ class BenchmarkConfig(Section):
     tail_calls: Count
     seconds: NonNegative
     warmup: Number
-    post_sentence: Text
     control: Text
     sweep: SweepConfig
 

@@ -1,8 +1,10 @@
 """Rounds: in each, every variant takes one turn per workload, in random order."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -10,9 +12,11 @@ from tqdm import tqdm
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.settings import CONTROL, BenchmarkConfig, SweepConfig
-from stages.core.measuring.worker import Ask
+from stages.core.measuring.conditions import Clocks, conditions
+from stages.core.measuring.worker import Ask, Worker
 from stages.core.text.corpus import draw_texts
 
+POST_SENTENCE = "Sample input text for benchmarking"
 CELL_COLUMNS = ("workload", "quantity", "round", "length", "batch")
 
 
@@ -37,7 +41,7 @@ def request_cells(
     """
     for number in range(settings.rounds):
         draw = draw_texts(sentences, max(settings.calls, settings.tail_calls), random)
-        post, test = [[settings.post_sentence]] * settings.calls, [[text] for text in draw]
+        post, test = [[POST_SENTENCE]] * settings.calls, [[text] for text in draw]
         yield Cell("post", "model", number, post)
         yield Cell("test", "model", number, test[: settings.calls])
         yield Cell("post", "label", number, post)
@@ -49,9 +53,9 @@ def sweep_cells(
 ) -> Iterator[Cell]:
     """Yield the cells of the sweep, from token ids to logits.
 
-    `length`: texts of exactly so many tokens (words of test sentences, run together and cut), as
-    long as the models can read, in batches. `batch`: as many real test sentences as the largest
-    batch holds, in batches padded to their longest.
+    `length`: batches of texts of exactly that many tokens (words of test sentences, joined and
+    cut), for the lengths that the models can read. `batch`: as many real test sentences as the
+    largest batch holds, in batches padded to their longest.
     """
     words = " ".join(sentences).split()
     lengths = [length for length in settings.lengths if length <= positions]
@@ -70,6 +74,28 @@ def sweep_cells(
         for batch in settings.batch_sizes:
             batches = [draw[start : start + batch] for start in range(0, len(draw), batch)]
             yield Cell("batch", "model", number, batches, 0, batch)
+
+
+def measure_alone(
+    served: Mapping[str, tuple[Path, str]],
+    plan: list[Cell],
+    settings: BenchmarkConfig,
+    random: np.random.Generator,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return what `measure` does, with a process for each variant, and the conditions meanwhile.
+
+    `served` has each variant's directory and the module of its worker.
+    """
+    with ExitStack() as stack:
+        workers = {
+            name: stack.enter_context(Worker(name, directory, settings.threads, module))
+            for name, (directory, module) in served.items()
+        }
+        pids = [worker.process.pid for worker in workers.values()]
+        before = Clocks.read(pids)
+        ask = {name: worker.ask for name, worker in workers.items()}
+        samples = measure(plan, ask, settings, random)
+        return samples, conditions(before, Clocks.read(pids))
 
 
 def measure(

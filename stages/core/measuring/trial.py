@@ -93,9 +93,9 @@ def run_trial(
 
 
 def collect(waiting: "SimpleQueue[Any]", batch: int, wait: float) -> list[Any]:
-    """Return the next requests, up to `batch`, the first of which waits `wait` seconds at most.
+    """Return the next batch: up to `batch` requests that arrive within `wait` seconds of the first.
 
-    It is empty when None comes, after the last request's answer.
+    It is empty at the end of the trial, when None comes.
     """
     first = waiting.get()
     collected = [] if first is None else [first]
@@ -116,8 +116,8 @@ def _settings(trial: Trial) -> lg.TestSettings:
     settings.qsl_rng_seed = trial.seed
     if trial.scenario == "Server":
         settings.server_target_qps = trial.rate
-        # A fixed number of requests, because it would go on until a tail is significant.
-        # At least two, between which there is a time.
+        # Fixed, since the load generator else goes on until the tail is statistically significant;
+        # at least two, to have an interval.
         settings.min_query_count = max(2, math.ceil(trial.rate * trial.seconds))
         settings.max_query_count = settings.min_query_count
         settings.min_duration_ms = 0

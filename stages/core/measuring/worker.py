@@ -37,7 +37,7 @@ Ask = Callable[..., Answer]  # the name of one of a worker's functions, and its 
 
 
 class Worker:
-    """A process that serves one variant until the context ends; `loaded` is its first answer.
+    """A process that serves one variant until the context ends.
 
     Raises:
         InputError: it could not load the variant, or the engine ignores the number of threads.
@@ -51,13 +51,13 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.loaded = self._receive()
-        if self.loaded["threads"] != threads:
+        used = self._receive()["threads"]
+        if used != threads:
             self.process.kill()
             self.process.wait()
             raise InputError(
-                f"{name} runs on {self.loaded['threads']} threads, not on the {threads} that are "
-                "set; its engine ignores the setting"
+                f"{name} runs on {used} threads, not on the {threads} that are set; its engine "
+                "ignores the setting"
             )
 
     def ask(self, function: str, **arguments: Any) -> Answer:
@@ -102,32 +102,23 @@ class Worker:
 
 
 def serve(directory: Path, threads: int, load: Load = load_classifier) -> None:
-    """Load the variant in `directory`, answer once with what was loaded, then answer requests."""
+    """Load the variant in `directory`, answer once with its threads, then answer requests."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # keeps libraries' output out of the answers
 
     def answer(value: Answer) -> None:
         print(json.dumps(value), file=answers, flush=True)
 
-    started = time.perf_counter()
     classifier = load(directory, threads)
     tokenizer = load_tokenizer(directory)
-    load_ms = (time.perf_counter() - started) * 1e3
     functions: dict[str, Callable[..., Answer]] = {
         "turn": partial(turn, classifier, tokenizer, tokenizer.truncation["max_length"]),
         "trial": partial(trial, classifier, tokenizer),
         "profile": partial(profile, directory, classifier, tokenizer),
     }
-    first_call_ms = milliseconds(partial(classify, classifier, tokenizer, ["A first call."]))
+    classify(classifier, tokenizer, ["A first call."])
     rest()
-    answer(
-        {
-            "threads": classifier.threads,
-            "cores": sorted(os.sched_getaffinity(0)),
-            "load_ms": round(load_ms, 1),
-            "first_call_ms": round(first_call_ms, 2),
-        }
-    )
+    answer({"threads": classifier.threads})
     gc.freeze()  # loaded objects stay, and need no collector
     gc.disable()
     for line in sys.stdin:
@@ -148,10 +139,10 @@ def turn(
 ) -> Answer:
     """Time the calls of one turn in the benchmark, one for each of `batches`.
 
-    Texts are cut at `tokens`; 0: at `limit`, where the model does. Timed is, by `quantity`, from
-    token ids to logits or from text to label, after `warmup` calls, for `seconds` at least. The
-    answer holds the `ms` of each call, the `tokens` of the longest text, the share of `padding`,
-    and `peak_mb`.
+    Texts are cut at `tokens`; 0: at `limit`, where the model does. A call goes, as `quantity` says,
+    from token ids to logits or from text to label; calls are timed after `warmup` others, for at
+    least `seconds`. The answer holds the `ms` of each call, the `tokens` of the longest text, the
+    share of `padding`, and `peak_mb`.
     """
     tokenizer.enable_truncation(tokens or limit)
     inputs = [encode(tokenizer, batch) for batch in batches]
@@ -196,10 +187,11 @@ def profile(
         classifier.logits(encoded)
     plain_ms = milliseconds(lambda: [classifier.logits(encoded) for encoded in inputs])
     engine = load_engine(Manifest.read(directory).engine)
+    kinds = {name: kind for kind, names in engine.OPERATORS.items() for name in names}
     operators, profiled_ms = engine.profile(directory, inputs, classifier.threads)
     return {
         "operators": [
-            (name, engine.KIND_OF.get(name, "overhead"), calls, ms) for name, calls, ms in operators
+            (name, kinds.get(name, "overhead"), calls, ms) for name, calls, ms in operators
         ],
         "profiled_ms": profiled_ms,
         "plain_ms": plain_ms,

@@ -36,5 +36,5 @@ def speedup(samples: pd.DataFrame, variant: str, baseline: str) -> Estimate:
     whole round down; the median of these ratios ignores rounds in which only one was disturbed.
     The samples (columns variant, round, ms) are of one workload and quantity.
     """
-    medians = samples.groupby(["round", "variant"], observed=True)["ms"].median().unstack()
+    medians = samples.groupby(["round", "variant"])["ms"].median().unstack()
     return bootstrapped(np.median, (medians[baseline] / medians[variant]).to_numpy(float))

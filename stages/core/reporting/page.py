@@ -37,7 +37,6 @@ class Findings:
     mistakes: pd.DataFrame  # `accuracy.mistakes`
     summary: str  # of the verdict
     conditions: dict[str, Any]  # of the benchmark
-    workers: dict[str, dict[str, Any]]  # of the benchmark, as loaded
     machine: dict[str, Any]  # machine.json
     settings: BenchmarkConfig
     load_settings: LoadConfig
@@ -161,7 +160,7 @@ def over_http(load: pd.DataFrame, sla_ms: float) -> str:
     limit = f"{tables.per_second(met)} a second" if met else "no rate that was tried"
     beyond = "" if pd.isna(missed) else f" (not {tables.per_second(missed)})"
     return (
-        f"Over HTTP (`python stages/serve.py --variant={name}`), {Variant.named(name).title} "
+        f"Over HTTP (`python -m stages.serve --variant={name}`), {Variant.named(name).title} "
         f"answers {limit} within the SLA{beyond}"
     )
 

@@ -36,7 +36,7 @@ def recommend(
     for name, lead in leads.items():
         reasons[name] = f"qualifies, but takes {lead.value:.2f} times as long as the fastest"
     reasons[tied] = "as fast as the fastest within the noise, but no better"
-    reasons[fastest] = "the fastest, but no better than a variant that ties with it"
+    reasons[fastest] = "the fastest, but a variant that ties with it is better"
     reasons[chosen] = "recommended"
     others = [name for name in tied if name != chosen]
     return table.assign(recommended=table.index == chosen, verdict=reasons), others

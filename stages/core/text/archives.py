@@ -29,7 +29,7 @@ DAMAGE = (
 
 def is_archive(path: Path) -> bool:
     """Return whether `unpack` reads a file of that name."""
-    return path.name.endswith(SUFFIXES)
+    return path.name.lower().endswith(SUFFIXES)
 
 
 def unpack(archive: Path, target: Path) -> None:
@@ -41,7 +41,7 @@ def unpack(archive: Path, target: Path) -> None:
             that leads out of `target`.
     """
     try:
-        if archive.name.endswith((".whl", ".zip")):
+        if archive.name.lower().endswith((".whl", ".zip")):
             _check(archive, _zip_members(archive))
             shutil.unpack_archive(archive, target, "zip")
         else:  # compressed or not

@@ -32,6 +32,15 @@ def text_files(root: Path) -> tuple[list[Path], list[Path]]:
     return tables, [*sorted({*shown} - {*tables}), *hidden]
 
 
+def innermost(directory: Path) -> Path:
+    """Return a directory or, if all that it shows is another one, as in archives, that one."""
+    while True:
+        shown = [path for path in directory.iterdir() if not path.name.startswith(HIDDEN)]
+        if len(shown) != 1 or not shown[0].is_dir():
+            return directory
+        (directory,) = shown
+
+
 def listed(files: Iterable[PurePath], most: int = 5) -> str:
     """Return the names of a few files, and how many more there are."""
     names = [str(file) for file in files]
@@ -59,28 +68,30 @@ def named_split(file: PurePath) -> str | None:
     return None
 
 
-def claims(files: list[Path], patterns: Files) -> dict[str, list[Path]]:
+def claims(files: list[Path], patterns: Files, *, one_each: bool = False) -> dict[str, list[Path]]:
     """Return the files of each split: what its patterns claim, or else what is named after it.
 
     Patterns claim first, those of train last. A file that is named after a split with patterns,
     none of which claims it, is left out. What is named after none is train's, unless that has
-    patterns, and so is a single file, whatever its name.
+    patterns, and so is a single file, whatever its name. Where each file is one text, only the
+    directories around it name a split: its own name may be the text's title.
 
     Raises:
         InputError: patterns match nothing, or nothing is left to train on.
     """
     found: dict[str, list[Path]] = {name: [] for name in PRECEDENCE}
     left = list(files)
-    for name in ("test", "validation", "transfer", "train"):
-        wanted = getattr(patterns, name)
-        found[name] = [file for file in left if any(map(file.match, wanted or ()))]
-        taken = {*found[name]}
+    for split in ("test", "validation", "transfer", "train"):
+        wanted = getattr(patterns, split)
+        found[split] = [file for file in left if any(map(file.match, wanted or ()))]
+        taken = {*found[split]}
         left = [file for file in left if file not in taken]
-        if wanted and not found[name]:
+        if wanted and not found[split]:
             present = listed(files) or "no text file"
-            raise InputError(f"data.files.{name} = {wanted} matches nothing; there is {present}")
+            raise InputError(f"data.files.{split} = {wanted} matches nothing; there is {present}")
     for file in left:
-        split = (named_split(file) if len(files) > 1 else None) or "train"
+        named = file.parent if one_each else file
+        split = (named_split(named) if len(files) > 1 else None) or "train"
         if getattr(patterns, split) is None:
             found[split].append(file)
     if not found["train"]:

@@ -88,12 +88,16 @@ def guess_escape(path: Path, how: Reading) -> str:
 
 def _sample(path: Path) -> bytes:
     with open_bytes(path) as file:
-        return file.read(SAMPLE)
+        return _whole_lines(file.read(SAMPLE))
+
+
+def _whole_lines(sample: bytes) -> bytes:
+    # Half a character is valid in no encoding. A code unit of UTF-16 is never cut in half.
+    return sample if b"\0" in sample else sample[: sample.rfind(b"\n") + 1] or sample
 
 
 def _first_beyond_ascii(path: Path) -> bytes:
     """Return the first bytes that are not all ASCII, none if all are."""
     with open_bytes(path) as file:
-        return next(
-            (part for part in iter(lambda: file.read(SAMPLE), b"") if not part.isascii()), b""
-        )
+        parts = iter(lambda: file.read(SAMPLE), b"")
+        return _whole_lines(next((part for part in parts if not part.isascii()), b""))

@@ -27,10 +27,12 @@ def read_corpus(
     files, _ = text_files(root)
     one_each = is_text_a_file(files, root, data)
     if one_each:
-        chosen = [file for file in files if label_of(file) or named_split(file) == "transfer"]
+        chosen = [
+            file for file in files if label_of(file) or named_split(file.parent) == "transfer"
+        ]
     else:
         chosen = [file for file in files if not _is_prose(file, root, data)] or files
-    found = claims(chosen, data.files)
+    found = claims(chosen, data.files, one_each=one_each)
     claimed = {file: name for name, each in found.items() for file in each}
     if one_each:
         table = _read_texts(root, claimed, data.encoding)

@@ -39,8 +39,8 @@ def take_over(
 ) -> tuple[PreTrainedModel, str]:
     """Return the encoder as a fine-tuned classifier, its classes in the corpus's order, and a note.
 
-    Its classes are matched by their names or, if these are LABEL_0 and so on, by its answers on the
-    validation split.
+    Its classes are matched by their names or, if it shares none with the corpus, as LABEL_0 or
+    POSITIVE for pos, by its answers on the validation split.
 
     Raises:
         InputError: it is not a classifier, has other labels, or its answers contradict them.
@@ -97,30 +97,29 @@ def fine_tuned(count: int) -> PreTrainedModel:
 
 
 def matched(names: list[str], theirs: list[str], counts: np.ndarray) -> list[int]:
-    """Return the classifier's class for each of the corpus, from their names or its answers.
+    """Return the classifier's class for each of the corpus's, from their names or its answers.
 
     `counts` are texts by label (row) and answer (column). Answers match if most texts of every
     class get the same one, another for each class.
 
     Raises:
-        InputError: the names are others, or the answers leave doubt.
+        InputError: some names are the same and others not, or the answers leave doubt.
     """
     answered = counts.argmax(axis=1).tolist()
     clear = len({*answered}) == len(names) and (counts.max(axis=1) * 2 > counts.sum(axis=1)).all()
-    if theirs == [f"LABEL_{number}" for number in range(len(names))] != names:
+    exact = sorted(theirs) == sorted(names)  # then classes may differ in case alone
+    ours, folded = ([n if exact else n.casefold() for n in each] for each in (names, theirs))
+    if {*ours}.isdisjoint(folded):
         if clear:
             return answered
         raise InputError(
             f"which of {theirs} is which of {names} can't be told from the classifier's answers "
             "(see above); name them in its config.json (id2label and label2id)"
         )
-    exact = sorted(theirs) == sorted(names)  # then classes may differ in case alone
-    ours, folded = ([n if exact else n.casefold() for n in each] for each in (names, theirs))
     if sorted(folded) != sorted(ours) or len({*folded}) < len(folded):
         raise InputError(
-            f"the fine-tuned classifier's labels are {theirs}, the corpus's {names}; set "
-            "data.label_names to the classifier's, in the order of the corpus's numbers, or "
-            "correct the labels"
+            f"the fine-tuned classifier's labels are {theirs}, the corpus's {names}; rename them "
+            "in its config.json (id2label and label2id) or in the texts' files"
         )
     order = [folded.index(name) for name in ours]
     if clear and order != answered:

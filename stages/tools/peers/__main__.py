@@ -7,7 +7,6 @@ import shlex
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
@@ -25,8 +24,8 @@ from stages.core.launch.command import check_threads
 from stages.core.launch.lock import machine_lock
 from stages.core.launch.paths import REPORTS, check_root
 from stages.core.launch.settings import BenchmarkConfig
-from stages.core.measuring.conditions import Clocks, commit, conditions
-from stages.core.measuring.rounds import measure, sweep_cells
+from stages.core.measuring.conditions import commit
+from stages.core.measuring.rounds import measure_alone, sweep_cells
 from stages.core.measuring.worker import Worker
 from stages.core.reporting.accuracy import compare
 from stages.core.reporting.latency import speedup
@@ -149,17 +148,10 @@ def time_all(
     positions = Manifest.read(ours[0].directory).positions
     plan = sweep_cells(settings.sweep, texts, positions, random)
     single = [cell for cell in plan if cell.workload == "length" and cell.batch == 1]
-    served = [(each.name, each.directory, Worker.__module__) for each in ours]
-    served += [(name, directory, worker.__name__) for name, directory in peers.items()]
-    with ExitStack() as stack:
-        workers = [
-            stack.enter_context(Worker(name, directory, settings.threads, module))
-            for name, directory, module in served
-        ]
-        pids = [each.process.pid for each in workers]
-        before = Clocks.read(pids)
-        samples = measure(single, {each.name: each.ask for each in workers}, settings, random)
-        return samples, conditions(before, Clocks.read(pids))["others_share"]
+    served = {each.name: (each.directory, Worker.__module__) for each in ours}
+    served |= {name: (directory, worker.__name__) for name, directory in peers.items()}
+    samples, found = measure_alone(served, single, settings, random)
+    return samples, found["others_share"]
 
 
 def summarise(samples: pd.DataFrame, ours: list[Variant]) -> tuple[pd.DataFrame, str]:
@@ -167,8 +159,8 @@ def summarise(samples: pd.DataFrame, ours: list[Variant]) -> tuple[pd.DataFrame,
 
     That is one form for all lengths, the fastest on average.
     """
-    rounds = samples.groupby(["variant", "length", "round"], observed=True)["ms"].median()
-    medians = rounds.groupby(["variant", "length"], observed=True).median().unstack()
+    rounds = samples.groupby(["variant", "length", "round"])["ms"].median()
+    medians = rounds.groupby(["variant", "length"]).median().unstack()
     fastest = np.log(medians.loc[[each.name for each in ours]]).mean(axis=1).idxmin()
     rows = []
     for engine in medians.mean(axis=1).sort_values(ascending=False).index:

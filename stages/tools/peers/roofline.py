@@ -1,7 +1,7 @@
 """The least time that a call can take on this machine: a roofline (Williams et al., 2009).
 
-A call multiplies, and reads every weight once. Neither can be faster than the machine does it where
-nothing else is to be done, in large products and in one sum, which are measured here.
+A call multiplies, and reads every weight once. Neither can beat the machine's rates for large
+matrix products and for summing one large array, which are measured here.
 """
 
 import math

@@ -1,6 +1,7 @@
 import errno
 import re
 import resource
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,7 @@ def test_a_full_disk_is_known_from_a_library_in_rust_too(tmp_path: Path) -> None
             RuntimeError("[enforce fail] can't allocate memory: you tried"),
             "out of memory ([enforce",
         ),
+        (shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")]), "its output: No"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory ([Errno 12] Cannot"),
     ],
 )

@@ -19,6 +19,8 @@ QUIET = {
     "boost": "1",
     "on_battery": False,
     "commit": None,
+    "threads": 1,
+    "cores": [0],
 }
 SPLIT = {
     "rows": 20,
@@ -35,7 +37,6 @@ SETTINGS = BenchmarkConfig(
     tail_calls=4,
     seconds=0,
     warmup=1,
-    post_sentence="A sentence",
     control="student_int8",
     sweep=SweepConfig(rounds=1, seconds=0, warmup=1, lengths=[8], batch_sizes=[1]),
 )
@@ -61,7 +62,6 @@ def findings(table: pd.DataFrame) -> Findings:
         mistakes=mistakes(student, teacher),
         summary="Use student int8.",
         conditions=QUIET,
-        workers={name: {"threads": 1, "cores": [0]} for name in names},
         settings=SETTINGS,
         load_settings=LoadConfig(seconds=3, steps=5, batch=8, wait_ms=2),
         constraints=ReportConfig(
@@ -170,7 +170,7 @@ def test_a_page_that_recommends_the_baseline_compares_it_with_nothing() -> None:
     assert [each.strip() for each in cells["student int8"]] == ["167 (not 250)", "167", "333"]
     assert [each.strip() for each in cells["teacher pytorch"]] == ["0", "0", "17"]
     expected = "student int8 per tensor answers 80 a second within the SLA (not 120), one by one"
-    assert f"stages/serve.py --variant=student_int8_per_tensor`), {expected}" in page(found)
+    assert f"stages.serve --variant=student_int8_per_tensor`), {expected}" in page(found)
 
 
 def test_without_a_recommendation_the_headline_is_about_the_fastest_student(

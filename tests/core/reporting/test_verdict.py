@@ -123,7 +123,7 @@ def test_of_those_within_the_noise_the_better_is_recommended() -> None:
     chosen, reasons, said = verdict(loss=0.04, noise=0.6)  # 2.33 × (1 − 0.6) < 1
     assert chosen == "teacher_int8_per_tensor"
     assert "a tie with student int8 within the noise" in said
-    assert "no better" in reasons["student_int8"]
+    assert "ties with it is better" in reasons["student_int8"]
 
 
 def test_if_none_qualifies_the_verdict_says_by_how_much_each_misses() -> None:

@@ -131,7 +131,8 @@ def test_a_text_a_file_in_a_directory_a_label(tmp_path: Path) -> None:
     table = make_texts(60)
     for number, (text, label) in enumerate(table.to_numpy()):
         split = "test" if number % 3 == 0 else "train"
-        file = tmp_path / "aclImdb" / split / label[:3] / f"{number}_7.txt"
+        title = f"{number} on a dev server" if number % 3 == 1 else f"{number}_7"
+        file = tmp_path / "aclImdb" / split / label[:3] / f"{title}.txt"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{text}\nand more\n")
     for name in ("train/unsup/1_0.txt", "train/urls_pos.txt"):

@@ -312,6 +312,7 @@ ASCII = "text,label\n" + "a plain film,pos\n" * 5000  # more than a sample
     ("rest", "message"),
     [
         ("un café très bon,pos\n".encode("cp1252"), r"seems to be in cp1252: set data.encoding="),
+        (f"{'电影很好看' * 9000},pos\n".encode() + b"\xff,neg\n", r"most of it is: correct or rem"),
         (b"a film\0,pos\n", r"NUL .*; most of it is: correct or remove what is not"),
     ],
 )

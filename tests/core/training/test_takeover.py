@@ -15,6 +15,7 @@ CLEAR, CLEAR_SWAPPED, UNCLEAR = np.eye(2) * 6, np.eye(2)[::-1] * 6, np.full((2, 
         (["no", "yes"], ["YES", "NO"], UNCLEAR, [1, 0]),
         (["LABEL_0", "LABEL_1"], ["LABEL_0", "LABEL_1"], UNCLEAR, [0, 1]),  # the corpus's own names
         (["no", "yes"], ["LABEL_0", "LABEL_1"], CLEAR_SWAPPED, [1, 0]),
+        (["neg", "pos"], ["NEGATIVE", "POSITIVE"], CLEAR, [0, 1]),
     ],
 )
 def test_classes_are_matched_by_name_or_else_by_answers(
