@@ -42,7 +42,7 @@ trap 'rm -rf "$scratch"' EXIT
 must "$url can't be cloned on $(hostname)" git clone --no-checkout "$url" "$scratch/project"
 cd "$scratch/project"
 must "commit $commit is not on $url; push it there" git checkout --detach "$commit"
-commit=$(git rev-parse HEAD) # as DVC names it: it may have been given as a branch or abbreviated
+commit=$(git rev-parse HEAD) # as DVC names it: it may be abbreviated, or a tag
 exps=refs/exps/${commit::2}/${commit:2}
 must "$url can't be pushed to from $(hostname)" git push --dry-run origin "HEAD:$exps/probe"
 

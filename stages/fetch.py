@@ -50,6 +50,7 @@ def run(config: Settings) -> str:
                     if not found.exists():
                         raise InputError(f"{found} does not exist; correct source.path")
                     if found.is_file() and is_archive(found):
+                        (scratch / "content").mkdir()
                         unpack(found, scratch / "content")
                         found = innermost(scratch / "content")
             if encoder:

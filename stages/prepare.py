@@ -122,8 +122,10 @@ def without_small(
         return table, names, []
     shown = ", ".join(f"{name!r} ({count})" for name, count in small.items())
     remedy = "add texts, or set data.small_classes=drop or data.small_classes=merge"
+    present = table.groupby("split")["class"].nunique()
     for name in sorted(given):
-        remedy += f", or draw the {name} split from train: data.files.{name}=[]"
+        if present.get(name, 0) < len(names):
+            remedy += f", or draw the {name} split from train: data.files.{name}=[]"
     if data.max_texts is not None:
         remedy = f"raise data.max_texts = {data.max_texts}, {remedy}"
     if data.small_classes != "refuse":

@@ -4,8 +4,8 @@ An engine is a module in this folder, imported by its name, with these names:
 
 - `PACKAGES`: the distributions whose versions its figures depend on.
 - `OPERATORS`: one of `KINDS` → the names of its operators; any other counts as overhead.
-- `load(directory, threads)`: a function that computes logits, and the number of threads it uses.
-- `profile(directory, inputs, threads)`: its operators, and what the profiled calls took.
+- `load(directory, threads)`: returns a function that computes logits, and its threads.
+- `profile(directory, inputs, threads)`: returns its operators, and what the profiled calls took.
 - `LIBRARY`, `EXAMPLE`: for the model card, the library's name on a model hub and Python code that
   classifies a text in the released directory; `{max_length}` in it is the token limit,
   `{threads}` how many threads were measured.

@@ -48,7 +48,8 @@ def scratch_beside(path: Path) -> Iterator[Path]:
     try:
         yield partial
     except OSError as error:
-        error.filename = error.filename or str(path)  # a failed write does not name its file
+        if error.errno is not None:  # as that of shutil.copytree is, whose message names its files
+            error.filename = error.filename or str(path)  # a failed write does not name its file
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)

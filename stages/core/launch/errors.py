@@ -58,8 +58,9 @@ def user_hint(error: Exception) -> str | None:
         case OSError() if error.errno is not None:  # a copy names its source first
             number, where = error.errno, error.filename2 or error.filename or "its output"
         case _:  # in libraries in Rust and in shutil.copytree, the message alone has the number
-            found = re.search(r"\(os error (\d+)\)|\[Errno (\d+)\]", str(error))
-            number, where = int(found[1] or found[2]) if found else None, "its output"
+            numbers = map(int, re.findall(r"(?:\(os error|\[Errno) (\d+)", str(error)))
+            number = next((each for each in numbers if each in (*FULL, *FORBIDDEN)), None)
+            where = "its output"
     if number in FULL:
         return f"{where}: {os.strerror(number)}; free some space, then run dvc repro again"
     if number in FORBIDDEN:

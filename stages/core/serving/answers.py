@@ -57,4 +57,5 @@ def served(name: str | None) -> Path:
 def measured_threads() -> int:
     """Return how many threads the benchmark gave each variant, at most all cores."""
     file = BENCHMARK / "conditions.json"
-    return min(cores(), read_json(file)["threads"]) if file.exists() else cores()
+    measured = read_json(file) if file.exists() else {}
+    return min(cores(), measured.get("threads", cores()))

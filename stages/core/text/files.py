@@ -33,10 +33,14 @@ def text_files(root: Path) -> tuple[list[Path], list[Path]]:
 
 
 def innermost(directory: Path) -> Path:
-    """Return a directory or, if all that it shows is another one, as in archives, that one."""
+    """Return a directory or, if all that it shows is another one, as in archives, that one.
+
+    It stops at a directory that is named after a split.
+    """
+    splits = {word for words in WORDS.values() for word in words}
     while True:
         shown = [path for path in directory.iterdir() if not path.name.startswith(HIDDEN)]
-        if len(shown) != 1 or not shown[0].is_dir():
+        if len(shown) != 1 or not shown[0].is_dir() or shown[0].name.lower() in splits:
             return directory
         (directory,) = shown
 

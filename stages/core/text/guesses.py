@@ -13,6 +13,7 @@ from stages.core.launch.errors import InputError
 from stages.core.launch.inputs import Reading
 
 SAMPLE = 2**16  # bytes
+LINE = 2**20  # bytes, at most, of the line that a sample ends in
 SEPARATORS = ",;\t|"
 EXCELS_SEPARATOR = re.compile(r"sep=(.)\s*")  # as the first line, which Excel writes and reads
 # Common ones: with more candidates, short texts are misdetected as rare ones.
@@ -88,16 +89,17 @@ def guess_escape(path: Path, how: Reading) -> str:
 
 def _sample(path: Path) -> bytes:
     with open_bytes(path) as file:
-        return _whole_lines(file.read(SAMPLE))
+        return _part(file)
 
 
-def _whole_lines(sample: bytes) -> bytes:
-    # Half a character is valid in no encoding. A code unit of UTF-16 is never cut in half.
-    return sample if b"\0" in sample else sample[: sample.rfind(b"\n") + 1] or sample
+def _part(file: BinaryIO) -> bytes:
+    part = file.read(SAMPLE)
+    # To the end of a line: half a character is valid in no encoding. In UTF-16, which has null
+    # bytes, none is cut in half.
+    return part if b"\0" in part else part + file.readline(LINE)
 
 
 def _first_beyond_ascii(path: Path) -> bytes:
     """Return the first bytes that are not all ASCII, none if all are."""
     with open_bytes(path) as file:
-        parts = iter(lambda: file.read(SAMPLE), b"")
-        return _whole_lines(next((part for part in parts if not part.isascii()), b""))
+        return next((part for part in iter(lambda: _part(file), b"") if not part.isascii()), b"")

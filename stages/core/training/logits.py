@@ -20,7 +20,7 @@ def logits_of(
     bf16: bool,
     name: str,
 ) -> np.ndarray:
-    """Return the model's logits, float32, shape (texts, classes), in batches of equal length.
+    """Return the model's logits, float32, shape (texts, classes), in batches of about equal length.
 
     The model is in evaluation mode, and computes where it is; processes share the batches. `name`
     is that of the progress bar.

@@ -99,14 +99,15 @@ def fine_tuned(count: int) -> PreTrainedModel:
 def matched(names: list[str], theirs: list[str], counts: np.ndarray) -> list[int]:
     """Return the classifier's class for each of the corpus's, from their names or its answers.
 
-    `counts` are texts by label (row) and answer (column). Answers match if most texts of every
-    class get the same one, another for each class.
+    `counts` are texts by label (row) and answer (column). Answers match if each class has one of
+    its own, which leads the next by a third of the class's texts.
 
     Raises:
         InputError: some names are the same and others not, or the answers leave doubt.
     """
     answered = counts.argmax(axis=1).tolist()
-    clear = len({*answered}) == len(names) and (counts.max(axis=1) * 2 > counts.sum(axis=1)).all()
+    second, first = np.sort(counts, axis=1)[:, -2:].T
+    clear = len({*answered}) == len(names) and (3 * (first - second) > counts.sum(axis=1)).all()
     exact = sorted(theirs) == sorted(names)  # then classes may differ in case alone
     ours, folded = ([n if exact else n.casefold() for n in each] for each in (names, theirs))
     if {*ours}.isdisjoint(folded):

@@ -7,7 +7,7 @@ A peer is a module in this folder, in `PEERS`, with these names:
 - `make(checkpoint, target, sample)`: write the model of a transformers checkpoint in its own form
   into `target`, where the tokenizer and config.json are; `sample(split, count)` gives inputs of
   texts. It raises `UnsupportedError` where that is impossible.
-- `load(directory, threads)`: how to get logits from what `make` wrote, and the threads used.
+- `load(directory, threads)`: returns a function that computes logits, and its threads.
 """
 
 PEERS = (

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
+from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.errors import InputError, readable, user_hint
 
 
@@ -56,12 +57,18 @@ def test_a_full_disk_is_known_from_a_library_in_rust_too(tmp_path: Path) -> None
             RuntimeError("[enforce fail] can't allocate memory: you tried"),
             "out of memory ([enforce",
         ),
-        (shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")]), "its output: No"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory ([Errno 12] Cannot"),
     ],
 )
 def test_what_a_user_can_fix_names_the_remedy(error: Exception, reason: str) -> None:
     assert (user_hint(error) or "").startswith(reason)
+
+
+def test_a_copied_tree_that_does_not_fit_is_no_bug(tmp_path: Path) -> None:
+    said = [("a", "b", "[Errno 2] No such file: 'a'"), ("c", "d", "[Errno 28] No space: 'd'")]
+    with pytest.raises(shutil.Error) as caught, atomic_directory(tmp_path / "release"):
+        raise shutil.Error(said)
+    assert (user_hint(caught.value) or "").startswith("its output: No space left on device; free")
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), FileNotFoundError("conf/x"), ValueError("data")])

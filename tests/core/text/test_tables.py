@@ -305,6 +305,7 @@ def test_what_a_message_says_to_type_reads_the_file(
     assert read(content, suffix, **given) == rows
 
 
+CHINESE = "电影很好看,pos\n" * 5000
 ASCII = "text,label\n" + "a plain film,pos\n" * 5000  # more than a sample
 
 
@@ -312,7 +313,8 @@ ASCII = "text,label\n" + "a plain film,pos\n" * 5000  # more than a sample
     ("rest", "message"),
     [
         ("un café très bon,pos\n".encode("cp1252"), r"seems to be in cp1252: set data.encoding="),
-        (f"{'电影很好看' * 9000},pos\n".encode() + b"\xff,neg\n", r"most of it is: correct or rem"),
+        (CHINESE.encode() + b"\xff,neg\n", r"most of it is: correct or remove what is not"),
+        (CHINESE.encode("gb18030"), r"seems to be in gb18030: set data.encoding="),
         (b"a film\0,pos\n", r"NUL .*; most of it is: correct or remove what is not"),
     ],
 )

@@ -24,6 +24,11 @@ def test_classes_are_matched_by_name_or_else_by_answers(
     assert matched(names, theirs, counts) == order
 
 
+def test_answers_that_could_be_chance_match_no_classes() -> None:
+    with pytest.raises(InputError, match=r"which of .'toxic', 'clean'. is which of .'neg', 'pos'"):
+        matched(["neg", "pos"], ["toxic", "clean"], np.array([[60, 40], [40, 60]]))
+
+
 def test_one_name_for_two_classes_is_refused() -> None:
     with pytest.raises(InputError, match=r"labels are .'Yes', 'yes'., the corpus's .'yes', 'YES'"):
         matched(["yes", "YES"], ["Yes", "yes"], CLEAR)
