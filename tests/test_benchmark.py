@@ -15,6 +15,8 @@ from stages.core.launch.settings import CONTROL, BenchmarkConfig, Settings
 from stages.core.measuring.rounds import measure, request_cells, sweep_cells
 from stages.core.measuring.worker import Answer, Ask
 from stages.core.reporting.latency import speedup, summarise
+from stages.core.serving.classifier import load_classifier
+from stages.core.serving.variant import Variant
 from tests.conftest import VARIANTS, composed
 
 NAMES = (*VARIANTS, CONTROL)
@@ -48,6 +50,11 @@ def test_the_sweep_has_every_length_that_the_model_can_read_and_every_batch_size
     assert real.groupby(["variant", "batch"])["texts"].sum().eq(3).all()
     assert (real.loc[real["batch"] == 1, "padding"] == 0).all()
     assert (real.loc[real["batch"] == 3, "padding"] > 0).all()
+
+
+def test_the_thread_count_is_read_back_from_every_engine(project: Callable) -> None:
+    for name in VARIANTS:
+        assert load_classifier(Variant.named(name).directory, 1).threads == 1
 
 
 def test_an_onnx_worker_needs_less_memory_than_a_pytorch_one(project: Callable) -> None:

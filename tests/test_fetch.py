@@ -115,6 +115,15 @@ def test_what_is_left_out_is_named_and_hidden_copies_are_not_read(empty: Callabl
 
 
 def test_a_local_archive_is_unpacked(empty: Callable) -> None:
+    with zipfile.ZipFile("mine.zip", "w") as bundle:
+        bundle.writestr("train/a.csv", "text,label\n")
+    empty(*ITEM, "data.source.path=mine.zip")
+    assert fetched() == ["train/a.csv"]
+
+
+def test_a_directory_that_holds_all_of_an_archive_is_left_out_of_the_paths(
+    empty: Callable,
+) -> None:
     with zipfile.ZipFile("mine.ZIP", "w") as bundle:
         for name in ("train/a.csv", "test/b.csv"):
             bundle.writestr(f"reviews-v1/texts/{name}", "text,label\n")
