@@ -62,8 +62,9 @@ def test_links_are_followed_by_name_and_what_is_no_file_is_left(empty: Callable)
     Path("mine", "broken.csv").symlink_to("nowhere")
     Path("mine", "loop").symlink_to(Path("mine").resolve())
     os.mkfifo("mine/pipe.csv")
-    empty(*ITEM, "data.source.path=mine")
+    said = empty(*ITEM, "data.source.path=mine")
     assert fetched() == ["link.csv"]
+    assert "left out, as no tables (3): broken.csv, loop, pipe.csv" in said
     assert not (CORPUS_SOURCE / "link.csv").is_symlink()
 
 
@@ -121,9 +122,7 @@ def test_a_local_archive_is_unpacked(empty: Callable) -> None:
     assert fetched() == ["train/a.csv"]
 
 
-def test_a_directory_that_holds_all_of_an_archive_is_left_out_of_the_paths(
-    empty: Callable,
-) -> None:
+def test_a_directory_that_holds_all_of_an_archive_is_left_out_of_the_paths(empty: Callable) -> None:
     with zipfile.ZipFile("mine.ZIP", "w") as bundle:
         for name in ("train/a.csv", "test/b.csv"):
             bundle.writestr(f"reviews-v1/texts/{name}", "text,label\n")
@@ -298,10 +297,7 @@ def serve(handler: type[Server]) -> tuple[http.server.ThreadingHTTPServer, str]:
 
 @pytest.mark.parametrize("status", [401, 500])
 def test_the_password_of_a_package_index_is_never_printed(
-    empty: Callable,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture,
-    status: int,
+    empty: Callable, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, status: int
 ) -> None:
     class Index(Server):
         def do_GET(self) -> None:

@@ -12,8 +12,8 @@ from stages.core.text.tables import header_of, is_table, suffix_of
 PRECEDENCE = ("test", "validation", "train", "transfer")
 # The words in a file's or directory's name that claim it, those of the datasets library and a few.
 WORDS = {
-    "test": {"test", "testing", "eval", "evaluation"},
-    "validation": {"validation", "valid", "val", "dev"},
+    "test": {"test", "tests", "testing", "eval", "evaluation", "holdout"},
+    "validation": {"validation", "validate", "valid", "val", "dev"},
     "train": {"train", "training"},
     "transfer": {"transfer", "unlabelled", "unlabeled", "unsupervised", "unsup"},
 }
@@ -23,9 +23,11 @@ HIDDEN = (".", "__MACOSX", "~$")
 def text_files(root: Path) -> tuple[list[Path], list[Path]]:
     """Return the tables under a directory and its other files, both relative to it and sorted.
 
-    What is hidden, as a notebook's checkpoints or the Hub's cache, is not a table, and comes last.
+    What is hidden, as a notebook's checkpoints, is not a table, and comes last. Links to
+    directories are not followed, and no tables either.
     """
-    files = sorted(path.relative_to(root) for path in root.rglob("*") if not path.is_dir())
+    found = (path for path in root.rglob("*") if path.is_symlink() or not path.is_dir())
+    files = sorted(path.relative_to(root) for path in found)
     hidden = [file for file in files if any(part.startswith(HIDDEN) for part in file.parts)]
     shown = sorted({*files} - {*hidden})
     tables = [file for file in shown if is_table(root / file)]
@@ -52,24 +54,25 @@ def listed(files: Iterable[PurePath], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
-def named_split(file: PurePath) -> str | None:
-    """Return the split that a relative path names: in its last part that names one.
-
-    Raises:
-        InputError: a part names two.
-    """
+def named_splits(file: PurePath) -> list[str]:
+    """Return the splits that a relative path names, in its last part that names any."""
     for part in reversed(file.parts):
         found_words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", part)
-        words = {word.lower().removesuffix("set") for word in found_words}
-        found = [split for split, names in WORDS.items() if words & names]
-        if len(found) > 1:
-            raise InputError(
-                f"{file} is named after two splits, {' and '.join(found)}; set data.files.train "
-                "and data.files.test to the names of their files, or [] for none"
-            )
-        if found:
-            return found[0]
-    return None
+        words = {word.lower().removesuffix("set").removesuffix("data") for word in found_words}
+        if found := [split for split, names in WORDS.items() if words & names]:
+            return found
+    return []
+
+
+def named_split(file: PurePath) -> str | None:
+    """Return the split that a relative path names; InputError if it names two."""
+    found = named_splits(file)
+    if len(found) > 1:
+        raise InputError(
+            f"{file} is named after two splits, {' and '.join(found)}; set data.files.train "
+            "and data.files.test to the names of their files, or [] for none"
+        )
+    return found[0] if found else None
 
 
 def claims(files: list[Path], patterns: Files, *, one_each: bool = False) -> dict[str, list[Path]]:

@@ -21,7 +21,7 @@ ENCODINGS = [
     *("utf_8", "utf_16", "utf_16_le", "utf_16_be", "cp1252", "cp1251", "cp932", "gb18030"),
     *("euc_kr", "big5", "utf_32"),
 ]
-FEW = 0.1  # share of bytes beyond ASCII, below which a text is in a Western language
+FEW = 0.1  # share of bytes beyond ASCII, below which a text is in Latin letters
 
 
 def is_gzipped(path: Path) -> bool:
@@ -53,14 +53,22 @@ def guess_encoding(path: Path, used: str) -> str:
     if sample.isascii():
         sample = _first_beyond_ascii(path) or sample
     found = from_bytes(sample, cp_isolation=ENCODINGS).best()
-    if sample.startswith((b"PK\x03\x04", b"\x1f\x8b", b"PAR1")) or found is None:
+    mixed = is_mostly_utf8(sample)
+    if sample.startswith((b"PK\x03\x04", b"\x1f\x8b", b"PAR1")) or not (found or mixed):
         return "it is not text: a spreadsheet, an archive or a damaged file"
-    name = found.encoding.replace("_", "-")
+    name = "utf-8" if mixed or not found else found.encoding.replace("_", "-")
     if sum(byte > 127 for byte in sample) < FEW * len(sample) and not name.startswith("utf"):
         name = "cp1252"
+    others = " (or cp1250, if Central European; cp1254, if Turkish)" if name == "cp1252" else ""
     if lookup(name).name == lookup(used).name:
-        return "most of it is: correct or remove what is not"
-    return f"it seems to be in {name}: set data.encoding={name}, or convert it"
+        return f"most of it is{others}: correct or remove what is not"
+    return f"it seems to be in {name}{others}: set data.encoding={name}, or convert it"
+
+
+def is_mostly_utf8(sample: bytes) -> bool:
+    """Return whether more of the characters beyond ASCII are valid in UTF-8 than are not."""
+    beyond = [c for c in sample.decode("utf-8", errors="replace") if not c.isascii()]
+    return beyond.count("\N{REPLACEMENT CHARACTER}") < len(beyond) / 2
 
 
 def guess_separator(path: Path, how: Reading, suffix: str, wanted: Set[str]) -> str:

@@ -7,7 +7,14 @@ from tqdm import tqdm
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.inputs import DataConfig
-from stages.core.text.files import claims, is_text_a_file, label_of, listed, named_split, text_files
+from stages.core.text.files import (
+    claims,
+    is_text_a_file,
+    label_of,
+    listed,
+    named_splits,
+    text_files,
+)
 from stages.core.text.guesses import guess_separator, wrong_encoding
 from stages.core.text.tables import header_of, opened, read_table, strings, suffix_of
 
@@ -28,7 +35,7 @@ def read_corpus(
     one_each = is_text_a_file(files, root, data)
     if one_each:
         chosen = [
-            file for file in files if label_of(file) or named_split(file.parent) == "transfer"
+            file for file in files if label_of(file) or named_splits(file.parent) == ["transfer"]
         ]
     else:
         chosen = [file for file in files if not _is_prose(file, root, data)] or files
@@ -37,7 +44,8 @@ def read_corpus(
     if one_each:
         table = _read_texts(root, claimed, data.encoding)
     else:
-        tables = [_read_file(root / file, name, data) for file, name in claimed.items()]
+        others = len(claimed) > 1
+        tables = [_read_file(root / file, name, data, others) for file, name in claimed.items()]
         table = pd.concat(tables, ignore_index=True)
     left = [file for file in files if file not in claimed]
     notes = [f"left out ({len(left)}): {listed(left)}"] if left else []
@@ -53,6 +61,7 @@ def _is_prose(file: Path, root: Path, data: DataConfig) -> bool:
         suffix_of(file) == ".txt"
         and data.columns is None
         and not any(map(file.match, patterns))
+        and len(named_splits(file)) != 1
         and data.text not in header_of(root / file, data)
     )
 
@@ -68,9 +77,11 @@ def _read_texts(root: Path, claimed: dict[Path, str], encoding: str) -> pd.DataF
     return pd.DataFrame(rows, columns=["text", "label", "split"], dtype=object)
 
 
-def _read_file(path: Path, split: str, data: DataConfig) -> pd.DataFrame:
+def _read_file(path: Path, split: str, data: DataConfig, others: bool) -> pd.DataFrame:
     table = read_table(path, data, {data.text, data.label})
     hint = "" if data.text in table else guess_separator(path, data, suffix_of(path), {data.text})
+    if others:
+        hint += f", or name the files that hold texts in data.files.{split}"
     texts = strings(table, data.text, path.name, "data.text", hint)
     known = texts[texts.str.strip() != ""]
     if len(known) and pd.to_numeric(known, errors="coerce").notna().all():

@@ -211,7 +211,7 @@ def _read_delimited(path: Path, how: Reading, suffix: str, wanted: Set[str]) -> 
             for row in rows:
                 if len(row) != len(header):
                     hint = guess_separator(path, how, suffix, wanted)
-                    if unquoted and row[0].startswith('"'):
+                    if unquoted and '"' in "".join(row):
                         hint += f" or, as a text in quotes may go on in the next line, {UNQUOTE}"
                     raise ValueError(
                         f"line {reader.line_num} has {len(row)} fields, not {len(header)}; "
@@ -244,12 +244,16 @@ def _chosen(columns: list[str], wanted: Set[str]) -> list[int]:
 
 
 def _are_quoted(fields: list[str]) -> bool:
-    """Return whether all fields are in quotes, or one that doubles the quotes in it."""
+    """Return whether fields seem to be in quotes that don't belong to them.
+
+    All are, or one that doubles the quotes in it, or, as Excel does, exactly those with a comma.
+    """
     quoted = [field for field in fields if len(field) > 1 and field[0] == field[-1] == '"']
     doubled = (
         '""' in each and '"' not in each.replace('""', "") for each in (f[1:-1] for f in quoted)
     )
-    return len(quoted) == len(fields) > 0 or any(doubled)
+    excels = len(quoted) > 1 and quoted == [field for field in fields if "," in field]
+    return len(quoted) == len(fields) > 0 or any(doubled) or excels
 
 
 def strings(table: pd.DataFrame, name: str, file: str, key: str, hint: str = "") -> pd.Series:

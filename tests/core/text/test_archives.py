@@ -53,8 +53,7 @@ def test_refuses_paths_that_lead_out(tmp_path: Path, name: str, suffix: str) -> 
 
 
 @pytest.mark.parametrize(
-    "kind",
-    [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE],
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE]
 )
 def test_refuses_links_and_devices_in_a_tar(tmp_path: Path, kind: bytes) -> None:
     archive = make_tar(tmp_path / "bundle.tar.gz", "file.txt", kind)

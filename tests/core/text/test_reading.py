@@ -126,6 +126,22 @@ def test_a_readme_beside_the_tables_is_left_out_and_noted(tmp_path: Path) -> Non
     assert facts["texts"]["read"] == 60
 
 
+def test_a_file_of_a_split_in_another_encoding_is_not_taken_for_a_readme(tmp_path: Path) -> None:
+    write(tmp_path, "train.txt", make_texts(60))
+    (tmp_path / "test.txt").write_bytes("text\tlabel\nun café\tpositive\n".encode("cp1252"))
+    with pytest.raises(InputError, match=r"^test.txt is not in utf-8 .*data.encoding=cp1252"):
+        prepared(tmp_path, data())
+
+
+def test_a_table_of_something_else_can_be_left_out(tmp_path: Path) -> None:
+    write(tmp_path, "train.csv", make_texts(60))
+    (tmp_path / "sample_submission.csv").write_text("id,target\n0,1\n")
+    with pytest.raises(InputError, match=r"but has id, target; .*that hold texts in data.files.tr"):
+        prepared(tmp_path, data())
+    _, facts = prepared(tmp_path, data(files={"train": ["train.csv"]}))
+    assert "left out (1): sample_submission.csv" in facts["notes"]
+
+
 def test_a_text_a_file_in_a_directory_a_label(tmp_path: Path) -> None:
     """As in aclImdb."""
     table = make_texts(60)

@@ -5,10 +5,8 @@ from hypothesis import strategies as st
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.inputs import DataConfig
-from stages.core.launch.parse import parse
-from stages.core.launch.settings import Settings
 from stages.core.text.splits import PRECEDENCE, clean, sample, small_classes, split
-from tests.conftest import composed
+from tests.conftest import configured
 
 
 @settings(deadline=None)
@@ -52,7 +50,7 @@ def test_a_sample_limits_every_split_that_the_files_give() -> None:
 
 @pytest.fixture(scope="module")
 def data() -> DataConfig:
-    return parse(composed("data=local", "data.source.path=x"), Settings).data
+    return configured("data=local", "data.source.path=x").data
 
 
 @settings(deadline=None, max_examples=60)

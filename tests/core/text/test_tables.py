@@ -20,10 +20,8 @@ from hypothesis import strategies as st
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.inputs import Reading
-from stages.core.launch.parse import parse
-from stages.core.launch.settings import Settings
 from stages.core.text.tables import is_table, read_table, strings
-from tests.conftest import composed
+from tests.conftest import configured
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 LINES = ("csv", "tsv", "jsonl")
@@ -152,7 +150,7 @@ def test_another_encoding_is_named_with_its_setting_which_reads_it(
     content = written(ROWS, suffix).decode().encode(encoding)
     refuses(
         read,
-        f"in utf-8 .*; it seems to be in {named}: set data.encoding={named}, or",
+        f"in utf-8 .*; it seems to be in {named}.*: set data.encoding={named}, or",
         content,
         suffix,
     )
@@ -176,11 +174,10 @@ BAD: list[tuple[str, bytes, str]] = [
     ("csv", CSV + b"\x1a", "line 4 has 1 fields, not 2"),
     ("csv", CSV + b'"a,yes\n', "unexpected end of data"),
     ("csv", CSV + b'"a" b,yes\n', r"line 4: .* expected after '\"'; correct it."),
-    (
-        "tsv",
-        TSV + b'"a\nb"\tyes\n',
-        "1 fields, .* a text in quotes may go on in the next",
-    ),
+    ("tsv", TSV + b'"a\nb"\tyes\n', "1 fields, .* a text in quotes may go on in the next"),
+    ("tsv", b'\ttext\n0\t"a\nb"\n', "1 fields, .* a text in quotes may go on in the next"),
+    # As Excel saves a table as "Text (Tab delimited)".
+    ("txt", b'text\tlabel\nplain\tx\n"a, b"\ty\n"c, d"\tx\n', "fields seem to be in quotes"),
     ("csv", b"sep=;\ntext;label\na;b;c\n", r"line 3 has 3 fields, not 2; correct it\)"),
     ("csv", b'Body;Stars\r\n"a;b";1\r\n', r"correct it or, .* -S .data.separator=';'"),
     ("csv", b'text,label\n"a \\"b\\" c",yes\n', r"correct it or, .* -S 'data.escape=.'"),
@@ -300,7 +297,7 @@ def test_what_a_message_says_to_type_reads_the_file(
     with pytest.raises(InputError) as caught:
         read(content, suffix)
     (typed,) = shlex.split(SHELL.findall(str(caught.value))[0])
-    data = parse(composed("data=local", "data.source.path=x", typed), Settings).data
+    data = configured("data=local", "data.source.path=x", typed).data
     given = data.model_dump(include={"separator", "quote", "escape"})
     assert read(content, suffix, **given) == rows
 
@@ -312,8 +309,12 @@ ASCII = "text,label\n" + "a plain film,pos\n" * 5000  # more than a sample
 @pytest.mark.parametrize(
     ("rest", "message"),
     [
-        ("un café très bon,pos\n".encode("cp1252"), r"seems to be in cp1252: set data.encoding="),
+        (
+            "un café très bon,pos\n".encode("cp1252"),
+            r"seems to be in cp1252 .or cp1250, .*: set data.encoding=",
+        ),
         (CHINESE.encode() + b"\xff,neg\n", r"most of it is: correct or remove what is not"),
+        ("très, très bon: caf".encode() + b"\xe9\n", r"most of it is: correct or remove what is"),
         (CHINESE.encode("gb18030"), r"seems to be in gb18030: set data.encoding="),
         (b"a film\0,pos\n", r"NUL .*; most of it is: correct or remove what is not"),
     ],
