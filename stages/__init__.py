@@ -1,5 +1,6 @@
 """The experiment: one module per stage; `core` holds what they share, `tools` other commands."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -27,6 +28,10 @@ if not sys.stderr.isatty() or os.environ.get("LOCAL_RANK", "0") != "0":
     # A log is no place for progress bars, and one of each is enough.
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
+# transformers takes any large vocabulary beside a config of this version for a Mistral's.
+logging.getLogger("transformers.tokenization_utils_base").addFilter(
+    lambda record: "fix_mistral_regex" not in record.getMessage()
+)
 # These libraries report their use over the network unless told not to before their import.
 for _variable in ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY"):
     os.environ.setdefault(_variable, "1")

@@ -8,7 +8,8 @@ from stages.core.launch.settings import Settings
 from stages.core.task.losses import class_weights
 from stages.core.text.corpus import label_names, load_corpus
 from stages.core.training.device import begin, bf16_wanted, described
-from stages.core.training.takeover import labelled_as, take_over
+from stages.core.training.heads import with_head
+from stages.core.training.takeover import take_over
 from stages.core.training.trainer import kept_accuracy, learning_curve, save_run, tokenize, train
 from stages.core.training.trainers import ConsistencyTrainer
 
@@ -42,13 +43,6 @@ def run(config: Settings) -> str:
         curve = learning_curve([])
         model, done = take_over(label_names(corpus), corpus["validation"], tokenizer, device)
     return f"{save_run('teacher', model, tokenizer, curve)} {done}"
-
-
-def with_head(names: list[str]) -> transformers.PreTrainedModel:
-    """Return the encoder with a new head, or its own if that has as many classes."""
-    return transformers.AutoModelForSequenceClassification.from_pretrained(
-        ENCODER, num_labels=len(names), ignore_mismatched_sizes=True, **labelled_as(names)
-    )
 
 
 if __name__ == "__main__":

@@ -8,11 +8,7 @@ from unittest.mock import Mock
 import pandas as pd
 import pytest
 import torch
-from transformers import (
-    AutoModel,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-)
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 from stages import finetune
 from stages.core.launch.errors import InputError
@@ -21,6 +17,7 @@ from stages.core.serving.variant import Manifest, Variant
 from stages.core.task import losses
 from stages.core.task.losses import consistency_loss
 from stages.core.text.corpus import label_names, load_corpus
+from stages.core.training.heads import with_head
 
 TEACHER = Variant("teacher", "pytorch").directory
 
@@ -180,10 +177,26 @@ def test_a_checkpoint_whose_head_has_no_weights_is_not_kept(project: Callable) -
         project("finetune", "finetune.epochs=0")
 
 
+@pytest.mark.parametrize(
+    ("labels", "kept"), [(["Positive", "Negative"], True), (["LABEL_0", "LABEL_1"], False)]
+)
+def test_a_head_for_as_many_classes_stays_only_if_they_are_the_same(
+    project: Callable, labels: list[str], kept: bool
+) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(TEACHER)
+    model.config.id2label = dict(enumerate(labels))
+    model.config.label2id = {label: number for number, label in enumerate(labels)}
+    model.save_pretrained(ENCODER)
+    found = with_head(label_names(load_corpus()))
+    assert found.config.id2label == {0: "negative", 1: "positive"}
+    assert torch.equal(found.classifier.weight, model.classifier.weight.flip(0)) == kept
+    assert torch.equal(found.classifier.weight, model.classifier.weight) is False
+
+
 def test_a_head_for_other_classes_is_replaced(project: Callable) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(
         TEACHER, num_labels=5, ignore_mismatched_sizes=True
     )
     model.save_pretrained(ENCODER)
-    replaced = finetune.with_head(label_names(load_corpus()))
+    replaced = with_head(label_names(load_corpus()))
     assert replaced.classifier.out_features == replaced.config.num_labels == 2

@@ -102,10 +102,7 @@ def load_tokenizer(source: Path, model: PreTrainedModel) -> PreTrainedTokenizerB
 
 
 def check(
-    config: PretrainedConfig,
-    tokenizer: PreTrainedTokenizerBase,
-    outputs: set[str],
-    name: str,
+    config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, outputs: set[str], name: str
 ) -> None:
     """Raise InputError unless a checkpoint can be fine-tuned and served: texts in, logits out."""
     if outputs - set(getattr(config, "keys_to_ignore_at_inference", ())) != {"logits"}:
@@ -173,7 +170,10 @@ def _take_over(source: Path, target: Path, name: str) -> list[str]:
     config = {key: content[key] for key in content.keys() & (declared | CONFIG_KEYS)}
     write_json(target / "config.json", config | {"model_type": kind})
 
-    tokens = _read(source, "special_tokens_map.json", name)
+    tokens = {  # as the next file holds them: those with options say what they are
+        key: value | {"__type": "AddedToken"} if isinstance(value, dict) else value
+        for key, value in _read(source, "special_tokens_map.json", name).items()
+    }
     tokens |= _read(source, "tokenizer_config.json", name)
     if "tokenizer_class" in content:
         tokens.setdefault("tokenizer_class", content["tokenizer_class"])

@@ -21,7 +21,8 @@ def run_key(model: PreTrainedModel, corpus: DatasetDict, *settings: Any) -> str:
     averaging or the trainer resumes after it. Remove data/checkpoints to start again.
     """
     versions = (torch.__version__, transformers.__version__, torch.get_num_threads())
-    digest = hashlib.sha256(repr((model.config.to_dict(), settings, versions)).encode())
+    config = model.config.to_dict() | {"_name_or_path": None}  # which may be temporary
+    digest = hashlib.sha256(repr((config, settings, versions)).encode())
     for name, weights in model.state_dict().items():
         digest.update(name.encode())
         digest.update(weights.reshape(-1).contiguous().view(torch.uint8).numpy())

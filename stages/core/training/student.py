@@ -20,6 +20,7 @@ from stages.core.launch.errors import InputError
 from stages.core.launch.paths import ENCODER, existing
 from stages.core.launch.settings import StudentConfig
 from stages.core.training.checkpoints import load_tokenizer, rebuild
+from stages.core.training.heads import head
 
 # A BERT with these settings computes what a DistilBERT can; its activation may be any.
 DISTILBERT = {
@@ -80,12 +81,14 @@ def build_student(
 
 def new_head(loader: Loader, directory: Path, teacher: PretrainedConfig) -> PreTrainedModel:
     """Return a checkpoint's encoder with a new head for the teacher's labels."""
-    return loader.from_pretrained(
+    model = loader.from_pretrained(
         directory,
         id2label=teacher.id2label,
         label2id=teacher.label2id,
         ignore_mismatched_sizes=True,
     )
+    head(model).reset_parameters()  # one for as many classes would stay, in its own order
+    return model
 
 
 def copied(config: StudentConfig, source: PreTrainedModel) -> PreTrainedModel:

@@ -1,7 +1,5 @@
 """Taking over a classifier that is fine-tuned already: its accuracy, and which class is which."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import torch
@@ -17,25 +15,14 @@ from transformers import (
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import ENCODER
 from stages.core.task.decoding import predicted
+from stages.core.training.heads import is_classifier, labelled_as, reorder
 from stages.core.training.logits import logits_of
 
 SHOWN = 12  # classes
 
 
-def labelled_as(names: list[str]) -> dict[str, Any]:
-    """Return what a model's config says of its classes."""
-    return {
-        "id2label": dict(enumerate(names)),
-        "label2id": {name: number for number, name in enumerate(names)},
-        "problem_type": "single_label_classification",
-    }
-
-
 def take_over(
-    names: list[str],
-    validation: Dataset,
-    tokenizer: PreTrainedTokenizerBase,
-    device: torch.device,
+    names: list[str], validation: Dataset, tokenizer: PreTrainedTokenizerBase, device: torch.device
 ) -> tuple[PreTrainedModel, str]:
     """Return the encoder as a fine-tuned classifier, its classes in the corpus's order, and a note.
 
@@ -53,9 +40,7 @@ def take_over(
     shown = pd.DataFrame(counts, index=names, columns=theirs).iloc[:SHOWN, :SHOWN]
     print(f"validation texts by label (row) and the classifier's answer:\n{shown.to_string()}")
     order = matched(names, theirs, counts)
-    # The row of each class of the corpus in its head.
-    for parameter in head(model).parameters():
-        parameter.data = parameter.data[order]
+    reorder(model, order)
     for key, value in labelled_as(names).items():
         setattr(model.config, key, value)
     accuracy = counts[range(len(names)), order].sum() / counts.sum()
@@ -70,7 +55,7 @@ def fine_tuned(count: int) -> PreTrainedModel:
     """Return the encoder as the classifier of `count` classes that it is, or InputError."""
     config = AutoConfig.from_pretrained(ENCODER)
     remedy = "set finetune.epochs to 1 or more"
-    if not any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
+    if not is_classifier(config):
         raise InputError(
             f"finetune.epochs = 0 keeps a fine-tuned classifier, but {ENCODER} has no "
             f"classification head; {remedy}"
@@ -129,9 +114,3 @@ def matched(names: list[str], theirs: list[str], counts: np.ndarray) -> list[int
             f"are those of {[theirs[place] for place in answered]}; correct id2label and label2id"
         )
     return order
-
-
-def head(model: PreTrainedModel) -> torch.nn.Linear:
-    """Return the layer that gives the logits."""
-    layers = [each for each in model.modules() if isinstance(each, torch.nn.Linear)]
-    return next(each for each in reversed(layers) if each.out_features == model.config.num_labels)

@@ -92,11 +92,7 @@ def train(
         data_collator=DataCollatorWithPadding(tokenizer),
         processing_class=tokenizer,
         compute_metrics=_metrics,
-        callbacks=[
-            WeightAverage(config.average_decay),
-            FiniteLoss(section),
-            TimeEstimate(section),
-        ],
+        callbacks=[WeightAverage(config.average_decay), FiniteLoss(section), TimeEstimate(section)],
         **trainer_options,
     )
     if rank():
@@ -153,11 +149,7 @@ class FiniteLoss(TrainerCallback):
         self.section = section
 
     def on_evaluate(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        *_: Any,
-        **values: Any,
+        self, args: TrainingArguments, state: TrainerState, *_: Any, **values: Any
     ) -> None:
         """Raise InputError unless the validation loss is finite; the Trainer saves after this."""
         loss = values["metrics"]["eval_loss"]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 from transformers import (
@@ -18,6 +19,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BertForSequenceClassification,
+    BertTokenizerFast,
     GPT2Config,
     GPT2Model,
     ViTConfig,
@@ -323,6 +325,15 @@ def test_an_old_path_of_a_tokenizers_file_is_dropped(
     assert AutoTokenizer.from_pretrained(rebuilt())(TEXTS)["input_ids"] == before
 
 
+def test_special_tokens_with_options_are_read(mine: Path, rebuilt: Callable[[], Path]) -> None:
+    config = json.loads((mine / "tokenizer_config.json").read_text())
+    del config["mask_token"]
+    (mine / "tokenizer_config.json").write_text(json.dumps(config))
+    mask = {"content": "[MASK]", "lstrip": True, "rstrip": False, "normalized": False}
+    add_to(mine / "special_tokens_map.json", "mask_token", mask | {"single_word": False})
+    assert AutoTokenizer.from_pretrained(rebuilt()).tokenize("a [MASK]")[-1] == "[MASK]"
+
+
 def test_a_tokenizer_class_that_config_json_names_counts(
     mine: Path, rebuilt: Callable[[], Path]
 ) -> None:
@@ -331,3 +342,15 @@ def test_a_tokenizer_class_that_config_json_names_counts(
     (mine / "tokenizer_config.json").unlink()
     with pytest.raises(InputError, match="can't be loaded"):
         rebuilt()
+
+
+def test_a_large_vocabulary_is_not_taken_for_a_mistrals(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *map(str, range(100_001))]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    config = {"model_type": "bert", "transformers_version": transformers.__version__}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    AutoTokenizer.from_pretrained(tmp_path)
+    assert "incorrect regex" not in capfd.readouterr().err

@@ -5,11 +5,9 @@ import pytest
 import torch
 
 from stages.core.launch.errors import InputError
-from stages.core.launch.parse import parse
-from stages.core.launch.settings import Settings
 from stages.core.training import device, trainer
 from stages.core.training.device import begin, bf16_wanted
-from tests.conftest import composed
+from tests.conftest import configured
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -93,7 +91,7 @@ def test_a_torchrun_of_other_than_the_settings_processes_is_refused(
 
 
 def test_a_gpu_trains_the_same_batches_as_the_cpu(two_gpus: None) -> None:
-    config = parse(composed(), Settings).finetune
+    config = configured().finetune
     chosen = begin("auto", 1)
     bf16 = bf16_wanted("auto", chosen)
     arguments = trainer._arguments(config, Path("unused"), 13, chosen, bf16)

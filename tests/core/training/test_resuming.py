@@ -57,6 +57,7 @@ def test_every_input_of_a_run_is_in_its_key() -> None:
     keys = [run_key(*run) for run in runs]
     assert len({*keys}) == len(runs)
     again.load_state_dict(first.state_dict())
+    again.config.name_or_path = "another"  # where a checkpoint was unpacked
     assert run_key(again, *runs[0][1:]) == keys[0]
 
 

@@ -255,11 +255,7 @@ def test_a_bad_checkpoint_for_a_student_is_one_message(
         ("bert", {"family": "own", "init": "scratch", "n_heads": 3}, "can't have this shape"),
         ("roberta", {"hidden_dim": 8}, "student.hidden_dim = 8, .* or student.init=scratch"),
         ("bert", {"n_layers": 7}, "a model that has 0 to 5; change student.n_layers"),
-        (
-            "bert",
-            {"n_layers": 2, "teacher_layers": [0, 6]},
-            r"\[0, 6\] of a model that has 0 to 5",
-        ),
+        ("bert", {"n_layers": 2, "teacher_layers": [0, 6]}, r"\[0, 6\] of a model that has 0 to 5"),
         ("bert", {"init": "scratch", "n_heads": 3}, "dim = 16 is not a multiple of .*n_heads = 3"),
         ("bert", {"init": "checkpoint", "checkpoint": "gone"}, "'gone' is not a checkpoint dir"),
     ],
