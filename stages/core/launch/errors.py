@@ -8,16 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unicodedata import bidirectional, category
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+CONTROL = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories
+TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # and directions
 # As Python, PyTorch on CPU and GPU, and ONNX Runtime say it.
 NO_MEMORY = re.compile(r"MemoryError|out of memory|(annot|an't|Failed to) allocate memory")
 
 
 def printable(text: str) -> str:
-    """Return a text on one line, without control characters."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    """Return a text on one line, without control characters or what turns its direction."""
+    return "".join(
+        repr(c)[1:-1] if category(c) in CONTROL or bidirectional(c) in TURNS else c for c in text
+    )
 
 
 class InputError(Exception):

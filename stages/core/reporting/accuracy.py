@@ -68,7 +68,8 @@ def judged(predictions: pd.DataFrame, teacher: pd.DataFrame, measure: str) -> di
     """Return what the verdict is based on, on the validation split: columns validation_….
 
     The quality by `measure` and its share of the teacher's, the accuracy and that of answering the
-    most frequent class always, the recall of every class, and the number of texts.
+    most frequent class always, the recall of every class and its number of texts (the support), and
+    that of all texts.
     """
     labels, answers = predictions["label"].to_numpy(), predictions["predicted"].to_numpy()
     names = names_of(predictions)
@@ -78,6 +79,7 @@ def judged(predictions: pd.DataFrame, teacher: pd.DataFrame, measure: str) -> di
         "majority": float(np.bincount(labels).max() / len(labels)),
         "quality": float(quality(measure, names)(labels, answers)),
         **recalls(labels, answers, names),
+        **{f"support_{name}": int((labels == number).sum()) for number, name in enumerate(names)},
         **retained(predictions, teacher, measure).columns("retained"),
     }
     return {f"validation_{name}": value for name, value in values.items()}

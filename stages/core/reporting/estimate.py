@@ -14,7 +14,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its 95 % confidence interval."""
+    """A value and its 95% confidence interval."""
 
     value: float
     low: float

@@ -1,4 +1,4 @@
-"""The report's figures. Those of variants name them by their titles, in the order of the data."""
+"""The report's figures. Variants appear under their titles, in the order of the data."""
 
 import altair as alt
 import numpy as np
@@ -30,8 +30,8 @@ TOOLTIPS = {  # by column: its name, with the unit, and its format
     "padding": ("share of padding", ".0%"),
     "share": ("share of the latency", ".1%"),
     "accuracy": ("test accuracy", ".1%"),
-    "accuracy_low": ("95 % interval from", ".1%"),
-    "accuracy_high": ("95 % interval to", ".1%"),
+    "accuracy_low": ("95% interval from", ".1%"),
+    "accuracy_high": ("95% interval to", ".1%"),
     "validation_accuracy": ("validation accuracy", ".1%"),
     "size_mb": ("size, MB", ".0f"),
 }
@@ -52,7 +52,7 @@ def accuracy_latency(table: pd.DataFrame, percentile: int, sla_ms: float) -> alt
     ring = base.transform_filter("datum.recommended").mark_point(size=350, color="gray")
     name = _sla(sla_ms).mark_text(align="right", dx=-4, y=10, color="gray")
     name = name.encode(text=alt.value(f"SLA {sla_ms:g} ms"))
-    notes = "ring: recommended; grey lines: 95 % intervals"
+    notes = "ring: recommended; grey lines: 95% intervals"
     title = alt.Title("Accuracy against latency", subtitle=notes)
     return (intervals + points + ring + _sla(sla_ms) + name).properties(**SIZE, title=title)
 
@@ -63,10 +63,10 @@ def against_the_post(students: pd.DataFrame, settings: list[str]) -> alt.LayerCh
     Columns of results.csv, and the settings, whose values name a student. The post's students are
     shares of the post's own teacher.
     """
-    named = students[settings].astype(str).agg(", ".join, axis=1)
+    values = students[settings].astype(str).agg(", ".join, axis=1)
     ours = pd.DataFrame(
         {
-            "student": ", ".join(settings) + " = " + named,
+            "student": ", ".join(settings) + " = " + values,
             "latency": 1 / students[HEADLINE_SPEED],
             "kept": students["accuracy_retained"],
         }
@@ -122,17 +122,15 @@ def latency_by_rate(load: pd.DataFrame, percentile: int, sla_ms: float) -> alt.F
 
     Where no variant was under load, because each misses the SLA alone, the requests of one client.
     """
-    direct = load[~load["http"]]
-    under_load = direct[direct["scenario"] == "Server"]
-    shown = direct[direct["scenario"] == "SingleStream"] if under_load.empty else under_load
-    data = shown.sort_values("rate", kind="stable")
+    direct = load[~load["http"]].sort_values("rate", kind="stable")
+    data = direct[direct["scenario"] == "Server"]
+    if data.empty:
+        data = direct[direct["scenario"] == "SingleStream"]
     panels = {
         batch: f"up to {batch} together" if batch > 1 else "one by one"
         for batch in sorted(data["batch"].unique())
     }
-    data = data.assign(together=data["batch"].map(panels)).drop(
-        columns=["batch", "http", "others_share"]
-    )
+    data = data.assign(together=data["batch"].map(panels)).drop(columns="batch")
     x = alt.X("rate:Q", title="requests a second (log)").scale(type="log", nice=False, padding=10)
     y = alt.Y("ms:Q", title=f"p{percentile} latency, ms (log)")
     lines = _lines(data, x, y.scale(type="log", nice=False, padding=10))

@@ -63,7 +63,7 @@ def page(found: Findings) -> str:
         warnings=list(warnings(found)),
         splits=pd.DataFrame({name: found.data[name] for name in SPLITS if name in found.data}).T,
         headline=headline(found.table),
-        served=served(found.table, found.constraints),
+        sustained=sustained(found.table, found.constraints),
         over_http=over_http(found.load, found.constraints.sla_ms),
         percentile=found.constraints.sla_percentile,
         quality=found.constraints.quality,
@@ -105,9 +105,11 @@ def warnings(found: Findings) -> Iterator[str]:
             f"{speed.high:.1f} times; measure again on a quieter machine: "
             f"dvc repro --force --single-item benchmark && dvc repro"
         )
-    shares = {"benchmark": conditions["others_share"]}
-    shares |= {"profile": found.profile["others_share"].max()}
-    shares |= {"load": found.load["others_share"].max()}
+    shares = {
+        "benchmark": conditions["others_share"],
+        "profile": found.profile["others_share"].max(),
+        "load": found.load["others_share"].max(),
+    }
     for stage, share in shares.items():
         if (share or 0) > OTHERS_BOUND:
             yield f"other programs took {share:.0%} of the machine during the {stage}"
@@ -139,7 +141,7 @@ def headline(table: pd.DataFrame) -> str:
     )
 
 
-def served(table: pd.DataFrame, constraints: ReportConfig) -> str:
+def sustained(table: pd.DataFrame, constraints: ReportConfig) -> str:
     """Return one sentence on the load that the headline's variant and the baseline sustain."""
     name, baseline = results.headliner(table), results.BASELINE
     rates = table["single_rps"].map(tables.per_second)
@@ -149,7 +151,7 @@ def served(table: pd.DataFrame, constraints: ReportConfig) -> str:
     )
     if name == baseline:
         return sentence
-    return f"{sentence}, {Variant.named(baseline).title} {rates[baseline]}"
+    return f"{sentence}; {Variant.named(baseline).title} answers {rates[baseline]}"
 
 
 def over_http(load: pd.DataFrame, sla_ms: float) -> str:

@@ -27,7 +27,6 @@ class Column:
     title: str
     source: str | Callable[[pd.DataFrame], pd.Series]  # a column of the data, or a function of them
     format: str = "{}"
-    unit: float = 1  # what values are divided by
     interval: bool = False  # whether to show source_low and source_high
     optional: bool = False  # whether to leave it out where the data lack it
 
@@ -40,7 +39,6 @@ class Column:
                 for row in data[names].itertuples(index=False)
             ]
         values = data[self.source] if isinstance(self.source, str) else self.source(data)
-        values = values if self.unit == 1 else values / self.unit
         return ["" if pd.isna(value) else self.format.format(value) for value in values]
 
 
@@ -91,7 +89,7 @@ def per_second(rate: float) -> str:
 
 
 VARIANT = Column("Variant", _titles)
-PARAMETERS = Column("Params", "parameters", "{:.3g}M", 1e6)
+PARAMETERS = Column("Params", lambda data: data["parameters"] / 1e6, "{:.3g}M")
 ACCURACY = Column("Test accuracy", "accuracy", "{:.1%}")
 SIZE = Column("Size", "size_mb", "{:.0f} MB")
 RETAINED = Column("Retained", "accuracy_retained", "{:.1%}")
@@ -143,7 +141,7 @@ LOAD = (
     VARIANT,
     Column("Requests a second, one by one", partial(_rates, kind="single")),
     Column("In batches", partial(_rates, kind="batched")),
-    Column("Texts a second, when nobody waits", lambda data: data["offline_rps"].map(per_second)),
+    Column("Texts a second, offline", lambda data: data["offline_rps"].map(per_second)),
 )
 CARD = (
     ACCURACY_INTERVAL,

@@ -11,6 +11,8 @@ from stages.core.reporting.results import BASELINE, SLA_LATENCY, SPEED, classes,
 from stages.core.reporting.tables import per_second
 from stages.core.serving.variant import Variant
 
+FEW_TEXTS = 5  # of a class, that a variant may miss by chance
+
 
 def recommend(
     table: pd.DataFrame, ratio: Callable[[str, str], Estimate], constraints: ReportConfig
@@ -68,7 +70,7 @@ def summary(table: pd.DataFrame, tied: list[str], constraints: ReportConfig) -> 
     interval = Estimate.of(row, "validation_retained")
     if interval.low < needed:
         found += (
-            f" The texts are too few to be sure of the {quality}: the 95 % interval of the share "
+            f" The texts are too few to be sure of the {quality}: the 95% interval of the share "
             f"kept is {interval.low:.1%} to {interval.high:.1%}."
         )
     return found
@@ -97,7 +99,7 @@ def doubts(table: pd.DataFrame, name: str) -> list[str]:
     """Return why a variant may be worse than its share of the quality says (validation split).
 
     It is no better than answering the most frequent class always, or finds less than half of what
-    the teacher finds of some class.
+    the teacher finds of some class, by more texts than chance may take.
     """
     row, teacher = table.loc[name], table.loc[BASELINE]
     title = Variant.named(name).title
@@ -109,12 +111,14 @@ def doubts(table: pd.DataFrame, name: str) -> list[str]:
             f"({row['validation_majority']:.1%}); try more texts, more finetune.epochs, or "
             f"finetune.class_weights=balanced"
         )
+    lost = []
     for each in classes(table):
         ours, theirs = (of[f"validation_recall_{each}"] for of in (row, teacher))
-        if ours < theirs / 2:
-            found.append(
-                f"{title} finds {ours:.0%} of the validation texts of {each!r}, the teacher "
-                f"{theirs:.0%}; try report.quality=macro_f1, or for the student "
-                "distill.class_weights=balanced with distill.label_weight=0.5"
-            )
+        if ours < theirs / 2 and (theirs - ours) * row[f"validation_support_{each}"] >= FEW_TEXTS:
+            lost.append(f"{ours:.0%} of the validation texts of {each!r}, the teacher {theirs:.0%}")
+    if lost:
+        found.append(
+            f"{title} finds {'; '.join(lost)}: try report.quality=macro_f1, or for the student "
+            "distill.class_weights=balanced with distill.label_weight=0.5"
+        )
     return found

@@ -1,4 +1,4 @@
-"""The metrics of predictions. One more is one more line in METRICS and in the report's tables."""
+"""The metrics of predictions. One more is one more line in MEASURES and in the report's tables."""
 
 import textwrap
 from collections.abc import Callable
@@ -59,23 +59,18 @@ def quality(name: str, names: list[str]) -> Callable[..., np.ndarray]:
     return partial(recall, number=names.index(wanted))
 
 
+# Of labels and answers, by name; a verdict can be by each.
 MEASURES: dict[str, Callable[..., np.ndarray]] = {"accuracy": accuracy, "macro_f1": macro_f1}
 
 
 def brier(labels: np.ndarray, logits: np.ndarray) -> float:
-    """Return the Brier score: 0 for right and sure, 1 for wrong and sure."""
+    """Return the Brier score: 0 for confident and right, 1 for confident and wrong."""
     classes = np.arange(logits.shape[1])
     return brier_score_loss(labels, probabilities(logits), labels=classes, scale_by_half=True)
 
 
-# By name: a function of labels, shape (texts,), and logits, shape (texts, classes).
-METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "accuracy": lambda labels, logits: float(accuracy(labels, predicted(logits))),
-    "macro_f1": lambda labels, logits: float(macro_f1(labels, predicted(logits))),
-    "brier": brier,
-}
-
-
 def scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
-    """Return every metric of predictions by its name."""
-    return {name: metric(labels, logits) for name, metric in METRICS.items()}
+    """Return every metric by its name, of labels (texts,) and logits (texts, classes)."""
+    answers = predicted(logits)
+    found = {name: float(measure(labels, answers)) for name, measure in MEASURES.items()}
+    return found | {"brier": brier(labels, logits)}

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
 from stages.core.launch.atomic import atomic_directory
-from stages.core.launch.errors import InputError, readable, user_hint
+from stages.core.launch.errors import InputError, printable, readable, user_hint
 
 
 @contextmanager
@@ -108,3 +108,9 @@ def test_damage_is_named_with_its_remedy(tmp_path: Path) -> None:
         readable(file),
     ):
         raise ValueError("odd\nindeed")
+
+
+def test_only_what_disturbs_a_line_is_escaped() -> None:
+    kept = "Très bon\u00a0! \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 👩\u200d🚀"
+    assert printable(kept) == kept
+    assert printable("a\nb\x1b[2J\u202e\u2028\ud800") == r"a\nb\x1b[2J\u202e\u2028\ud800"

@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score
 
 from stages.core.launch.errors import InputError
 from stages.core.reporting.accuracy import compare, judged, mistakes, retained, score
-from stages.core.task.metrics import METRICS, macro_f1
+from stages.core.task.metrics import MEASURES, macro_f1
 
 
 def predictions(labels: list[int], predicted: list[int], sure: float = 0.9) -> pd.DataFrame:
@@ -36,7 +36,7 @@ def test_scores_of_known_predictions() -> None:
 
 
 def test_a_new_metric_of_the_task_is_among_the_scores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(METRICS, "errors", lambda labels, logits: 1.0)
+    monkeypatch.setitem(MEASURES, "errors", lambda labels, answers: 1.0)
     assert score(predictions([0, 1], [0, 1]))["errors"] == 1
 
 

@@ -27,6 +27,6 @@ def test_the_tooltip_of_a_point_names_its_values_with_their_units(table: pd.Data
     layers = accuracy_latency(table, 50, 50).to_dict()["layer"]
     (tooltip,) = (each["encoding"]["tooltip"] for each in layers if "tooltip" in each["encoding"])
     assert [field["title"] for field in tooltip] == [
-        *("variant", "latency, ms", "test accuracy", "95 % interval from", "95 % interval to"),
+        *("variant", "latency, ms", "test accuracy", "95% interval from", "95% interval to"),
         "size, MB",
     ]

@@ -3,11 +3,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from stages.core.launch.settings import BenchmarkConfig, LoadConfig, ReportConfig, SweepConfig
 from stages.core.reporting.accuracy import mistakes
 from stages.core.reporting.estimate import Estimate
-from stages.core.reporting.page import Findings, headline, hero, page, served, warnings
+from stages.core.reporting.page import Findings, headline, hero, page, sustained, warnings
 from stages.core.reporting.results import MEASURES
+from tests.conftest import configured
 from tests.core.reporting.made_up import MS, NAMES, load, predictions, results
 
 QUIET = {
@@ -20,7 +20,7 @@ QUIET = {
     "on_battery": False,
     "commit": None,
     "threads": 1,
-    "cores": [0],
+    "affinity": [0],
 }
 SPLIT = {
     "rows": 20,
@@ -30,16 +30,7 @@ SPLIT = {
     "cut_share": 0.0,
 }
 STEADY = dict.fromkeys(MEASURES, Estimate(1.02, 0.99, 1.05))
-SETTINGS = BenchmarkConfig(
-    threads=1,
-    rounds=6,
-    calls=2,
-    tail_calls=4,
-    seconds=0,
-    warmup=1,
-    control="student_int8",
-    sweep=SweepConfig(rounds=1, seconds=0, warmup=1, lengths=[8], batch_sizes=[1]),
-)
+SETTINGS = configured("report.sla_percentile=50")
 
 
 def findings(table: pd.DataFrame) -> Findings:
@@ -62,15 +53,9 @@ def findings(table: pd.DataFrame) -> Findings:
         mistakes=mistakes(student, teacher),
         summary="Use student int8.",
         conditions=QUIET,
-        settings=SETTINGS,
-        load_settings=LoadConfig(seconds=3, steps=5, batch=8, wait_ms=2),
-        constraints=ReportConfig(
-            sla_ms=50,
-            sla_percentile=50,
-            quality="accuracy",
-            quality_loss=0.02,
-            requests_per_second=None,
-        ),
+        settings=SETTINGS.benchmark,
+        load_settings=SETTINGS.load,
+        constraints=SETTINGS.report,
         made={"clauses": 7, "repeated": 2, "overlapping": 1},
         data={"notes": ["train is *a.csv*"], "drawn": ["validation", "test"]}
         | dict.fromkeys(("train", "validation", "test"), SPLIT),
@@ -152,16 +137,16 @@ def test_the_headline_compares_the_recommended_variant_with_the_teacher(
 
 def test_the_load_is_that_of_the_headlines_variant_and_the_baseline(table: pd.DataFrame) -> None:
     found = findings(table)
-    assert served(table, found.constraints) == (
-        "Student int8 answers 167 requests a second within 50 ms (p50, waiting included), "
-        "teacher pytorch 0"
+    assert sustained(table, found.constraints) == (
+        "Student int8 answers 167 requests a second within 50 ms (p50, waiting included); "
+        "teacher pytorch answers 0"
     )
 
 
 def test_a_page_that_recommends_the_baseline_compares_it_with_nothing() -> None:
     table = results(recommended="teacher_pytorch")
     found = findings(table)
-    assert served(table, found.constraints) == (
+    assert sustained(table, found.constraints) == (
         "Teacher pytorch answers 0 requests a second within 50 ms (p50, waiting included)"
     )
     assert page(found)

@@ -6,7 +6,7 @@ import pytest
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import BENCHMARK
-from stages.core.launch.settings import CONTROL, ReportConfig
+from stages.core.launch.settings import CONTROL
 from stages.core.reporting.latency import speedup
 from stages.core.reporting.results import (
     bottleneck,
@@ -19,6 +19,7 @@ from stages.core.reporting.results import (
 )
 from stages.core.reporting.verdict import recommend
 from stages.report import metrics
+from tests.conftest import configured
 from tests.core.reporting.made_up import MS, NAMES, results, samples
 
 
@@ -96,16 +97,9 @@ def test_a_slow_tail_within_the_sla_does_not_cost_the_fastest_its_recommendation
     table = results({name: MS[name] for name in names}, wrong=1)
     table = table.assign(**latencies(measured, 0.02))
     assert table["test_label_p99_ms"]["student_int8"] == pytest.approx(4.46)
-    constraints = ReportConfig(
-        sla_ms=50,
-        sla_percentile=99,
-        quality="accuracy",
-        quality_loss=0.02,
-        requests_per_second=None,
-    )
     measured = of_measure(measured, "test_label")
     found, tied = recommend(
-        table, lambda *pair: speedup(measured, *pair).widened(0.02), constraints
+        table, lambda *pair: speedup(measured, *pair).widened(0.02), configured().report
     )
     assert tied == []
     assert found["recommended"]["student_int8"]

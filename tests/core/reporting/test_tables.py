@@ -22,10 +22,10 @@ def lines(rows: pd.DataFrame) -> list[str]:
     return [" ".join(line.split()) for line in markdown(rows).splitlines()]
 
 
-def test_a_column_formats_a_value_in_its_unit_with_its_interval() -> None:
+def test_a_column_formats_a_value_with_its_interval() -> None:
     data = pd.DataFrame({"size": [1.5e6, np.nan], "a": 0.5, "a_low": 0.25, "a_high": 0.75})
     columns = [
-        Column("Size", "size", "{:.1f} MB", 1e6),
+        Column("Size", lambda data: data["size"] / 1e6, "{:.1f} MB"),
         Column("Share", "a", "{:.0%}", interval=True),
         Column("Twice", lambda data: 2 * data["a"], "{:.1f}"),
     ]
