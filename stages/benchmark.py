@@ -42,7 +42,7 @@ def run(config: Settings) -> str:
     found |= {
         "commit": commit(),
         "threads": settings.threads,
-        "cores": sorted(os.sched_getaffinity(0)),
+        "affinity": sorted(os.sched_getaffinity(0)),
     }
     with atomic_directory(BENCHMARK) as target:
         samples.to_parquet(target / "samples.parquet", index=False)

@@ -1,8 +1,8 @@
 """Find how many requests a second each variant answers within the SLA.
 
 A request that arrives while another is answered waits, so that a variant misses the SLA before its
-cores are always busy. MLPerf's load generator sends the requests and takes the times, in a process
-of its own for each variant, one after the other; to the server, from this one.
+cores are saturated. MLPerf's load generator sends the requests and takes the times, in a process
+of its own for each variant; to the HTTP server, it sends them from this one.
 """
 
 import http.client
@@ -24,7 +24,7 @@ from stages.core.measuring.trial import Scenario, Trial, run_trial
 from stages.core.measuring.worker import Answer, Worker
 from stages.core.serving.variant import variants
 from stages.core.text.corpus import load_corpus
-from stages.serve import START_SECONDS, ask, serving
+from stages.serve import TIMEOUT_SECONDS, ask, serving
 
 Row = dict[str, Any]
 Attempt = Callable[[Scenario, float, int], Row]  # of a scenario, rate and batch
@@ -125,7 +125,7 @@ def post(port: int, texts: list[str]) -> None:
         status, answer = ask(port, texts)
     except TimeoutError as error:
         raise InputError(
-            f"stages/serve.py did not answer within {START_SECONDS:g} s; run again"
+            f"stages/serve.py did not answer within {TIMEOUT_SECONDS:g} s; run again"
         ) from error
     if status != http.client.OK:
         raise InputError(f"stages/serve.py answered a request with {status}: {answer}")

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from stages.core.launch.errors import InputError, printable
 from stages.core.launch.parse import positive
 from stages.core.launch.paths import check_root
-from stages.core.serving.answers import answering, measured_threads, served
+from stages.core.serving.answers import answering, measured_threads, model_directory
 
 FIELDS = ("text", "label", "score", "ms")  # the score is the label's probability
 OTHER_FIELDS = ("other_label", "other_score")  # of a second variant
@@ -113,9 +113,11 @@ def main() -> None:
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # like the input
     check_root()
     texts = options.texts or read_lines(options.input)
-    other = served(options.compare) if options.compare else None
+    other = model_directory(options.compare) if options.compare else None
     fields = FIELDS + OTHER_FIELDS if other else FIELDS
-    FORMATS[options.format](predict(texts, served(options.variant), other, options.threads), fields)
+    FORMATS[options.format](
+        predict(texts, model_directory(options.variant), other, options.threads), fields
+    )
 
 
 if __name__ == "__main__":

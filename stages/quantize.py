@@ -1,9 +1,9 @@
-"""Quantize an exported model: one quantized form, by its engine, on some texts."""
+"""Quantize an exported model into one form, with that form's engine."""
 
 import numpy as np
 
 from stages.core.engines import load_engine
-from stages.core.graph.quantization import TEXTS, relative_error
+from stages.core.graph.quantization import SAMPLE, relative_error
 from stages.core.launch.atomic import atomic_directory
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
@@ -21,7 +21,8 @@ from stages.core.text.corpus import load_corpus
 def run(config: Settings) -> str:
     """Write a model in one quantized form.
 
-    InputError names options that the model lacks, and products with weights that stayed in fp32.
+    Raises:
+        InputError: exclude_nodes matches nothing, or a product stays in fp32.
     """
     variant = Variant(config.run.required("model"), config.run.required("form"))
     if variant.form not in config.quantize:
@@ -37,10 +38,13 @@ def run(config: Settings) -> str:
         Manifest(settings.engine, settings.title, manifest.positions, quantized=True).write(
             directory
         )
-        exact, ours = load_classifier(source).logits, load_classifier(directory).logits
         # On train texts, which the model has learned, the logits are too far apart to show it.
-        inputs = sample("validation", TEXTS)
-        error = relative_error(*(np.concatenate([*map(each, inputs)]) for each in (ours, exact)))
+        inputs = sample("validation", SAMPLE)
+        exact, ours = (
+            np.concatenate([*map(load_classifier(each).logits, inputs)])
+            for each in (source, directory)
+        )
+        error = relative_error(ours, exact)
     return f"{variant.directory}, {done}, with an error of {error:.2%}"
 
 

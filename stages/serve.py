@@ -28,18 +28,17 @@ from mosec.errors import DecodingError, ValidationError
 from stages.core.launch.errors import InputError
 from stages.core.launch.parse import positive
 from stages.core.launch.paths import check_root
-from stages.core.serving.answers import answering, measured_threads, served
+from stages.core.serving.answers import answering, measured_threads, model_directory
 
-SENTENCE = 'send {"texts": ["a text", …]}'
+USAGE = 'send {"texts": ["a text", …]}'
 MAX_TEXTS = 64  # of one request
 MAX_BYTES = 1_000_000  # of one request
 VARIANT, THREADS = "BERT_LATENCY_VARIANT", "BERT_LATENCY_THREADS"  # for its processes
-START_SECONDS = 120.0  # in which a server has loaded its model
-Answers = list[dict[str, str | float]]
+TIMEOUT_SECONDS = 120.0  # to start, to answer, to end
 
 
 class Read(Worker):
-    """Takes the texts out of a request; one without is refused with a sentence."""
+    """Parses and validates requests."""
 
     serialize_ipc, deserialize_ipc = Worker.serialize, Worker.deserialize  # JSON, not pickle
 
@@ -47,12 +46,12 @@ class Read(Worker):
         """Return the JSON of a request's body.
 
         Raises:
-            ValidationError: it is none.
+            ValidationError: the body is not JSON.
         """
         try:
             return super().deserialize(data)
         except DecodingError as error:
-            raise ValidationError(f"{SENTENCE}: the body is not JSON") from error
+            raise ValidationError(f"{USAGE}: the body is not JSON") from error
 
     def forward(self, data: dict[str, list[str]]) -> list[str]:
         """Return the texts of {"texts": [text, …]}.
@@ -62,7 +61,7 @@ class Read(Worker):
         """
         texts = data.get("texts") if isinstance(data, dict) else None
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise ValidationError(SENTENCE)
+            raise ValidationError(USAGE)
         if not texts or not all(text.strip() for text in texts):
             raise ValidationError("texts is empty or contains an empty text; remove it")
         if len(texts) > MAX_TEXTS:
@@ -73,13 +72,15 @@ class Read(Worker):
 
 
 class Classify(Worker):
-    """Answers requests, as many texts at once as its largest batch."""
+    """Classifies the texts of a batch of requests."""
 
     serialize_ipc, deserialize_ipc = Worker.serialize, Worker.deserialize
 
     def __init__(self) -> None:
         super().__init__()
-        self.answer = answering(served(os.environ[VARIANT] or None), int(os.environ[THREADS]))
+        self.answer = answering(
+            model_directory(os.environ[VARIANT] or None), int(os.environ[THREADS])
+        )
 
     def forward(self, data: Any) -> Any:
         """Return the answers to each of the requests; without batches, to the only one."""
@@ -88,7 +89,7 @@ class Classify(Worker):
         found = [[next(answers) for _ in texts] for texts in requests]
         return found if self.max_batch_size > 1 else found[0]
 
-    def answers(self, texts: list[str]) -> Answers:
+    def answers(self, texts: list[str]) -> list[dict[str, str | float]]:
         """Return the label of each text, and its probability."""
         size = self.max_batch_size
         return [
@@ -103,7 +104,7 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen, int]]:
     """Serve on a free port, with the command line's arguments; yield the process and the port.
 
     Raises:
-        InputError: it ended, or does not answer within START_SECONDS.
+        InputError: it ended, or does not answer within TIMEOUT_SECONDS.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -111,7 +112,7 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen, int]]:
     command = [sys.executable, "-m", __name__, f"--port={port}", "--until-stdin-ends", *arguments]
     process = subprocess.Popen(command, stdin=subprocess.PIPE)
     try:
-        end = time.monotonic() + START_SECONDS
+        end = time.monotonic() + TIMEOUT_SECONDS
         while ask(port, ["Are you up?"])[0] != http.client.OK:
             if process.poll() is not None or time.monotonic() > end:
                 raise InputError(f"stages/serve.py {' '.join(arguments)} does not start; see above")
@@ -121,14 +122,14 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen, int]]:
         process.terminate()
         with process:  # which closes its input and waits
             try:
-                process.wait(timeout=START_SECONDS)
+                process.wait(timeout=TIMEOUT_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
 
 
 def ask(port: int, texts: list[str]) -> tuple[int, Any]:
     """Return the status and the answers of a server on this machine; 0 where none listens."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("POST", "/classify", json.dumps({"texts": texts}))
         response = connection.getresponse()
@@ -168,10 +169,7 @@ def main() -> None:
         help="requests that may wait; more are refused (429)",
     )
     parser.add_argument(
-        "--timeout-s",
-        type=positive,
-        default=60,
-        help="seconds, after which a request gets a 408",
+        "--timeout-s", type=positive, default=60, help="seconds, after which a request gets a 408"
     )
     parser.add_argument(
         "--until-stdin-ends", action="store_true", help="end also when standard input does"
@@ -180,7 +178,7 @@ def main() -> None:
     if not 0 < options.port < 2**16:
         parser.error(f"--port = {options.port}; give 1 to 65535")
     check_root()
-    served(options.variant)
+    model_directory(options.variant)
     try:
         available = is_port_available(options.address, options.port)
     except (OSError, RuntimeError) as error:
@@ -189,9 +187,14 @@ def main() -> None:
         ) from error
     if not available:
         raise InputError(f"--port = {options.port} is in use; give another")
-    settings = {"address": options.address, "port": options.port, "capacity": options.capacity}
-    settings |= {"timeout": 1000 * options.timeout_s, "max-request-size": MAX_BYTES}
-    settings |= {"log-level": "warning"}
+    settings = {
+        "address": options.address,
+        "port": options.port,
+        "capacity": options.capacity,
+        "timeout": 1000 * options.timeout_s,
+        "max-request-size": MAX_BYTES,
+        "log-level": "warning",
+    }
     sys.argv[1:] = [f"--{name}={value}" for name, value in settings.items()]  # which mosec reads
     os.environ[VARIANT] = options.variant or ""
     os.environ[THREADS] = str(options.threads or measured_threads())

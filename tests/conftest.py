@@ -80,10 +80,15 @@ def composed(*overrides: str) -> DictConfig:
         return compose("config", overrides=list(overrides))
 
 
+def configured(*overrides: str) -> Settings:
+    """Return the settings of conf/ with `overrides`."""
+    return parse(composed(*overrides), Settings)
+
+
 def run_stage(stage: str, *overrides: str) -> str:
     """Run a stage in process, in the current directory, on the composed config."""
     module = importlib.import_module(f"stages.{stage}")
-    return module.run(parse(composed(*overrides), Settings))
+    return module.run(configured(*overrides))
 
 
 def make_root(directory: Path) -> None:

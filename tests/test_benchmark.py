@@ -9,15 +9,14 @@ import pandas as pd
 import pytest
 
 from stages.core.launch.errors import InputError
-from stages.core.launch.parse import parse
 from stages.core.launch.paths import BENCHMARK
-from stages.core.launch.settings import CONTROL, BenchmarkConfig, Settings
+from stages.core.launch.settings import CONTROL, BenchmarkConfig
 from stages.core.measuring.rounds import measure, request_cells, sweep_cells
 from stages.core.measuring.worker import Answer, Ask
 from stages.core.reporting.latency import speedup, summarise
 from stages.core.serving.classifier import load_classifier
 from stages.core.serving.variant import Variant
-from tests.conftest import VARIANTS, composed
+from tests.conftest import VARIANTS, configured
 
 NAMES = (*VARIANTS, CONTROL)
 
@@ -66,7 +65,7 @@ def test_what_else_went_on_is_kept(project: Callable) -> None:
     found = json.loads((BENCHMARK / "conditions.json").read_text())
     assert 0 <= found["others_share"] <= 1
     assert found["threads"] == 1
-    assert found["cores"] == sorted(os.sched_getaffinity(0))
+    assert found["affinity"] == sorted(os.sched_getaffinity(0))
 
 
 def test_lengths_that_no_model_can_read_are_refused(project: Callable) -> None:
@@ -104,7 +103,7 @@ class FakeMachine:
 
 @cache
 def settings() -> BenchmarkConfig:
-    return parse(composed(), Settings).benchmark
+    return configured().benchmark
 
 
 def fake_samples(machine: FakeMachine) -> pd.DataFrame:

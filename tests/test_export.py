@@ -36,9 +36,7 @@ def test_a_graph_can_stay_as_optimum_exports_it(project: Callable) -> None:
     assert {node.domain for node in model.graph.node} == {""}  # standard operators
 
 
-def test_a_difference_above_the_tolerance_fails_and_keeps_the_old_export(
-    project: Callable,
-) -> None:
+def test_a_difference_above_the_tolerance_fails_and_keeps_the_old_export(project: Callable) -> None:
     target = Variant("teacher", "onnx").directory / "model.onnx"
     before = target.read_bytes()
     with pytest.raises(

@@ -6,10 +6,9 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.core.launch.parse import parse
-from stages.core.launch.settings import LoadConfig, ReportConfig, Settings
+from stages.core.launch.settings import LoadConfig, ReportConfig
 from stages.load import search
-from tests.conftest import VARIANTS, composed
+from tests.conftest import VARIANTS, configured
 
 
 def load(steps: int) -> LoadConfig:
@@ -18,7 +17,7 @@ def load(steps: int) -> LoadConfig:
 
 @cache
 def constraints(wanted: float | None) -> ReportConfig:
-    report = parse(composed(), Settings).report
+    report = configured().report
     return report.model_copy(update={"sla_ms": 50, "requests_per_second": wanted})
 
 

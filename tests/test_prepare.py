@@ -102,10 +102,7 @@ def test_the_share_of_the_texts_that_are_cut_is_printed(project: Callable) -> No
     ("override", "message"),
     [
         ("model.max_length=65", "the encoder reads at most 64 tokens; use 64 or less"),
-        (
-            "student.n_layers=4",
-            r"layers are \[0, 1, 1, 2\] of a model that has 0 to 2; change",
-        ),
+        ("student.n_layers=4", r"layers are \[0, 1, 1, 2\] of a model that has 0 to 2; change"),
         ("student.dim=16", "student.dim = 16, but the layers to copy have 32"),
         ("report.quality=recall_bad", "the classes are negative, positive; use one of them"),
     ],

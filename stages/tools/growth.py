@@ -256,10 +256,10 @@ def page(table: pd.DataFrame) -> str:
     factors = ", ".join(map(str, FACTORS))
     return f"""# Growth
 
-Time, and the most memory of the process, at {factors} times the corpus: made-up texts
-of its words and lengths, of whose clauses alone more are made. Phases without a memory are
-extrapolated from {SAMPLE} texts, or from {STEPS} steps of training; the last column from the two
-before it. {summary(describe([]))};
+Time and peak memory at {factors} times the corpus, of made-up texts with its words and
+lengths, all of them labelled; of these texts' clauses alone more are made. Phases without a memory
+figure are extrapolated from {SAMPLE} texts, or from {STEPS} steps of training; the last column from
+the two before it. {summary(describe([]))};
 commit {commit()}; the command: `make growth`.
 
 {markdown(rows.rename_axis("Phase").reset_index())}

@@ -190,7 +190,7 @@ def page(
 
 The fastest student of each run, all else being equal. × is how many times faster it is than the
 teacher in PyTorch, timed in the same run, from text to label of test sentences. Intervals are of
-95 %. Every variant is in [results.csv](results.csv). Commit {code}; the command:
+95%. Every variant is in [results.csv](results.csv). Commit {code}; the command:
 `python -m stages.tools.sweep {command}`.
 
 {tables.markdown(tables.render(chosen, [*columns, *EACH]))}
@@ -208,14 +208,14 @@ def over_seeds(settings: list[str], table: pd.DataFrame) -> str:
     columns = [tables.Column(setting, setting) for setting in others]
     means = [tables.Column(each.title, str(each.source)) for each in OVER_SEEDS]
     return f"""
-Over {table[SEED].nunique()} seeds, as mean (95 % interval of the mean, by Student's t):
+Over {table[SEED].nunique()} seeds, as mean (95% interval of the mean, by Student's t):
 
 {tables.markdown(tables.render(rows, [*columns, tables.VARIANT, *means]))}
 """
 
 
 def mean_interval(shares: pd.Series) -> str:
-    """Return the mean of shares with its 95 % interval, which is wide where they are few."""
+    """Return the mean of shares with its 95% interval, which is wide where they are few."""
     mean = shares.mean()
     half = t.ppf((1 + CONFIDENCE) / 2, len(shares) - 1) * shares.sem()
     return f"{mean:.1%} ({mean - half:.1%}–{mean + half:.1%})"

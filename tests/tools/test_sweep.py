@@ -52,9 +52,7 @@ def status() -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def test_every_value_is_an_experiment_on_untracked_texts_and_the_workspace_stays(
-    own: Path,
-) -> None:
+def test_every_value_is_an_experiment_on_untracked_texts_and_the_workspace_stays(own: Path) -> None:
     Path("notes.txt").write_text("not committed")
     before = status()
     sweep.experiment("seed-2", ["seed=2", f"data.source.path={own}"])  # it is replaced

@@ -33,6 +33,19 @@ Logits = Callable[[Inputs], np.ndarray]  # gives shape (texts, classes)
 # (split, count) → inputs of one text each: `count` or somewhat more, or all of a small split
 Sample = Callable[[str, int], list[Inputs]]
 Operators = list[tuple[str, int, float]]  # name, calls, milliseconds in all
+# For the examples of engines that transformers doesn't serve: a text's `values`, and the `labels`.
+ENCODE = """\
+tokenizer = Tokenizer.from_file("tokenizer.json")
+tokenizer.no_padding()
+tokenizer.enable_truncation({max_length})
+encoding = tokenizer.encode("A lovely film.")
+values = {{
+    "input_ids": encoding.ids,
+    "attention_mask": encoding.attention_mask,
+    "token_type_ids": encoding.type_ids,
+}}
+labels = json.load(open("config.json"))["id2label"]
+"""
 WARMUP = 5  # untimed calls before a profile
 # Kinds of operators, in the order of the figure. Shapes, views, copies and the time between
 # operators are overhead.

@@ -8,15 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from annotated_types import Ge, Le, MinLen
+from annotated_types import Ge, Le
 
-from stages.core.engines import WARMUP, Inputs, Logits, Operators, Sample, operator_name
-from stages.core.graph.quantization import (
-    TEXTS,
-    matching,
-    products_by_weights,
-    smooth,
-)
+from stages.core.engines import ENCODE, WARMUP, Inputs, Logits, Operators, Sample, operator_name
+from stages.core.graph.quantization import SAMPLE, matching, products_by_weights, smooth
 from stages.core.launch.atomic import scratch_beside
 from stages.core.launch.cores import cores
 from stages.core.launch.errors import InputError, readable
@@ -38,9 +33,9 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
-tokenizer = Tokenizer.from_file("tokenizer.json")
-tokenizer.no_padding()
-tokenizer.enable_truncation({max_length})
+"""
+EXAMPLE += ENCODE
+EXAMPLE += """\
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = {threads}  # as measured
 session = onnxruntime.InferenceSession(
@@ -49,14 +44,6 @@ session = onnxruntime.InferenceSession(
     providers=["CPUExecutionProvider"],
     disabled_optimizers=["SkipLayerNormFusion"],  # slower than its parts on a CPU
 )
-labels = json.load(open("config.json"))["id2label"]
-
-encoding = tokenizer.encode("A lovely film.")
-values = {{
-    "input_ids": encoding.ids,
-    "attention_mask": encoding.attention_mask,
-    "token_type_ids": encoding.type_ids,
-}}
 inputs = {{node.name: np.array([values[node.name]]) for node in session.get_inputs()}}
 print(labels[str(session.run(None, inputs)[0].argmax())])"""
 OPERATORS = {
@@ -72,9 +59,8 @@ OPERATORS = {
     "activation": ("Gelu", "BiasGelu", "FastGelu", "QuickGelu", "Erf", "Tanh", "Relu"),
     "addition": ("Add",),
 }
-# Operators that hold products with weights, and the type as which each is quantized.
-PRODUCTS = {"MatMul": "MatMul", "Gemm": "MatMul", "Attention": "Attention"}
-SMOOTHED = {"MatMul", "Attention"}  # not Gemm, whose weights may be transposed
+PRODUCTS = {"MatMul", "Gemm", "Attention"}  # operators that hold products with weights
+SMOOTHED = PRODUCTS - {"Gemm"}  # whose weights may be transposed
 
 
 @dataclass(frozen=True)
@@ -82,7 +68,6 @@ class Options:
     """Options of onnxruntime's quantize_dynamic, and of the smoothing before it."""
 
     per_channel: bool
-    op_types: Annotated[list[str], MinLen(1)] | None
     exclude_nodes: list[str]
     reduce_range: bool
     smoothing: Annotated[float, Ge(0), Le(1)]
@@ -153,7 +138,7 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
     """Quantize weights to INT8, and activations at run time.
 
     Raises:
-        InputError: an option names what the graph lacks, or a product stays in fp32.
+        InputError: exclude_nodes matches nothing, or a product stays in fp32.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -163,14 +148,13 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
     with readable(file):  # onnx itself refuses weights outside the model's directory
         loaded = onnx.load(file)
     graph = loaded.graph
-    excluded = nodes_to_exclude(graph, options)
-    expected = products_to_quantize(graph, options.op_types, excluded)
-    types = SMOOTHED & {*(options.op_types or SMOOTHED)}
-    products = products_by_weights(graph, types, {*excluded})
+    excluded = matching([node.name for node in graph.node], options.exclude_nodes)
+    expected = products_to_quantize(graph, excluded)
+    products = products_by_weights(graph, SMOOTHED, {*excluded})
     if options.smoothing and products:
         names = sorted({node.input[0] for nodes in products.values() for node in nodes})
         with scratch_beside(target / "model.onnx") as scratch:  # it takes as much as the model
-            found = largest(loaded, names, sample("train", TEXTS), scratch)
+            found = largest_activations(loaded, names, sample("train", SAMPLE), scratch)
         smooth(graph, products, found, options.smoothing)
     add_pre_process_metadata(loaded)  # which quantize_dynamic advises; the export has done it
     quantize_dynamic(
@@ -179,7 +163,6 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
         weight_type=QuantType.QInt8,
         per_channel=options.per_channel,
         reduce_range=options.reduce_range,
-        op_types_to_quantize=options.op_types,
         # onnxruntime first turns a Gemm into a MatMul of this name and an Add.
         nodes_to_exclude=[*excluded, *(f"{name}_MatMul" for name in excluded)],
         # ONNX can't infer the output types of a fused attention, which is not its own operator.
@@ -189,26 +172,27 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
     if integer != expected:
         raise InputError(
             f"{integer} products and attentions of {file} were quantized, not {expected}; check "
-            "op_types and exclude_nodes"
+            "exclude_nodes"
         )
     return f"{expected} integer products and attentions"
 
 
-def largest(
+def largest_activations(
     model: "ModelProto", names: list[str], inputs: list[Inputs], scratch: Path
 ) -> dict[str, np.ndarray]:
     """Return the largest absolute value of each feature of the named activations, over `inputs`.
 
-    A copy of the model that shows them is written into the directory `scratch`.
+    Writes a copy of the model with them as outputs into the directory `scratch`.
     """
     import onnx
 
-    shown = onnx.ModelProto()
-    shown.CopyFrom(model)
+    with_outputs = onnx.ModelProto()
+    with_outputs.CopyFrom(model)
     for name in names:
-        shown.graph.output.add().name = name
-    onnx.save(shown, scratch / "shown.onnx")
-    session = open_session(scratch / "shown.onnx", cores())
+        with_outputs.graph.output.add().name = name
+    file = scratch / "with-outputs.onnx"
+    onnx.save(with_outputs, file)
+    session = open_session(file, cores())
     read = [node.name for node in session.get_inputs()]
     found: dict[str, np.ndarray] = {}
     for encoded in inputs:
@@ -219,29 +203,11 @@ def largest(
     return found
 
 
-def nodes_to_exclude(graph: "GraphProto", options: Options) -> list[str]:
-    """Return the nodes that stay fp32; raise InputError if an option names what the graph lacks."""
-    from onnxruntime.quantization.registry import IntegerOpsRegistry
-
-    known = {node.op_type for node in graph.node} & set(IntegerOpsRegistry)
-    if missing := sorted(set(options.op_types or ()) - known):
-        raise InputError(
-            f"op_types has {', '.join(missing)}; the model's types that can be quantized are "
-            f"{', '.join(sorted(known))}"
-        )
-    return matching([node.name for node in graph.node], options.exclude_nodes)
-
-
-def products_to_quantize(
-    graph: "GraphProto", op_types: list[str] | None, excluded: list[str]
-) -> int:
+def products_to_quantize(graph: "GraphProto", excluded: list[str]) -> int:
     """Return how many products with constant weights, or fused attentions, are to be quantized."""
     constants = {tensor.name for tensor in graph.initializer}
     return sum(
-        node.op_type in PRODUCTS
-        and (op_types is None or PRODUCTS[node.op_type] in op_types)
-        and node.input[1] in constants
-        and node.name not in excluded
+        node.op_type in PRODUCTS and node.input[1] in constants and node.name not in excluded
         for node in graph.node
     )
 

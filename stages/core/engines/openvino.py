@@ -12,6 +12,7 @@ import numpy as np
 from annotated_types import Gt, Interval
 
 from stages.core.engines import (
+    ENCODE,
     WARMUP,
     Inputs,
     Logits,
@@ -40,9 +41,9 @@ import numpy as np
 import openvino  # reports its import to Google Analytics, unless the environment has CI=true
 from tokenizers import Tokenizer
 
-tokenizer = Tokenizer.from_file("tokenizer.json")
-tokenizer.no_padding()
-tokenizer.enable_truncation({max_length})
+"""
+EXAMPLE += ENCODE
+EXAMPLE += """\
 threads = {threads}  # as measured
 model = openvino.compile_model(
     "model.xml",
@@ -53,14 +54,6 @@ model = openvino.compile_model(
         "INFERENCE_NUM_THREADS": threads,
     }},
 )
-labels = json.load(open("config.json"))["id2label"]
-
-encoding = tokenizer.encode("A lovely film.")
-values = {{
-    "input_ids": encoding.ids,
-    "attention_mask": encoding.attention_mask,
-    "token_type_ids": encoding.type_ids,
-}}
 inputs = {{each.any_name: np.array([values[each.any_name]]) for each in model.inputs}}
 print(labels[str(model(inputs)[0].argmax())])"""
 OPERATORS = {
@@ -73,7 +66,7 @@ OPERATORS = {
     "activation": ("Gelu", "Tanh", "Relu"),
     "addition": ("Add",),
 }
-# What lies between a product and its weights.
+# Operators between a MatMul and its constant weights.
 PREPARATION = {"Convert", "Multiply", "Subtract", "Transpose", "Reshape"}
 
 

@@ -20,9 +20,9 @@ from stages.core.launch.errors import InputError
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
 
-TEXTS = 200  # that show how large activations and errors are
-OUTLIER = 8  # times the median feature's largest activation; without such, nothing is smoothed
-LARGEST = 1e4  # times, or else weights would overflow
+SAMPLE = 200  # texts that activation ranges and the error are measured on
+OUTLIER = 8  # times the median feature's largest activation; a product without one is not smoothed
+MAX_RATIO = 1e4  # or else scaled weights would overflow
 
 
 def products_by_weights(
@@ -92,7 +92,7 @@ def ratios(largest: np.ndarray) -> np.ndarray:
     """
     present = largest[largest > 0]
     median = np.median(present) if present.size else 1
-    return np.maximum(largest.astype(float) / median, 1).clip(max=LARGEST).astype(np.float32)
+    return np.maximum(largest.astype(float) / median, 1).clip(max=MAX_RATIO).astype(np.float32)
 
 
 def matching(names: list[str], exclude_nodes: list[str]) -> list[str]:

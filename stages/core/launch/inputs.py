@@ -3,9 +3,9 @@
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, model_validator
 
-from stages.core.launch.parse import Count, Positive, Section, Seed, Share, Text
+from stages.core.launch.parse import Count, Section, Seed, Share, Text
 
 
 def _printable(name: str) -> str:
@@ -141,7 +141,7 @@ class DataConfig(Reading):
     text: str
     label: str
     label_names: Annotated[list[Label], Field(min_length=2)] | None
-    rating_threshold: Positive | None
+    rating_threshold: PositiveFloat | None
     min_texts: Annotated[int, Field(ge=1)]
     small_classes: Literal["refuse", "drop", "merge"]
     validation_share: Share

@@ -18,8 +18,6 @@ Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -38,10 +36,10 @@ def parse(config: DictConfig, schema: type[T]) -> T:
     try:
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
-        raise InputError(_not_set(str(error.full_key))) from error
+        raise InputError(not_set(str(error.full_key))) from error
     except InterpolationToMissingValueError as error:
         key = str(error).split("Missing mandatory value: ")[1].split()[0]
-        raise InputError(_not_set(key)) from error
+        raise InputError(not_set(key)) from error
     except OmegaConfBaseException as error:
         raise InputError(f"{error.full_key} can't be resolved ({reason(error)})") from error
     try:
@@ -54,7 +52,8 @@ def parse(config: DictConfig, schema: type[T]) -> T:
         raise InputError(f"the settings can't be written as JSON ({error})") from error
 
 
-def _not_set(key: str) -> str:
+def not_set(key: str) -> str:
+    """Return what to do about a setting without a value."""
     return f"{key} is not set; add {key}=… to the command"
 
 
@@ -71,7 +70,7 @@ def _describe(problem: Any) -> str:
     if problem["type"] == "json_invalid":
         return f"the settings are not valid Unicode ({message})"
     if problem["type"] == "missing":
-        return _not_set(key)
+        return not_set(key)
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{key} is not a known setting"
     if isinstance(problem["input"], str | int | float | list | None):

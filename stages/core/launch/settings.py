@@ -8,25 +8,23 @@ import json
 from importlib import import_module
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainValidator, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PlainValidator,
+    PositiveFloat,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.inputs import DataConfig, LocalPath, ModelConfig
-from stages.core.launch.parse import (
-    Count,
-    NonNegative,
-    Positive,
-    Section,
-    Seed,
-    Share,
-    Text,
-    describe,
-)
+from stages.core.launch.parse import Count, Section, Seed, Share, Text, describe, not_set
 
 Form = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-Number = Annotated[int, Field(ge=0)]
-Forms = Annotated[list[Form], Field(min_length=1)]
 
 
 class RunConfig(Section):
@@ -40,18 +38,18 @@ class RunConfig(Section):
         """Return a value that this command can't run without."""
         value: str | None = getattr(self, key)
         if value is None:
-            raise InputError(f"run.{key} is not set; add run.{key}=… to the command")
+            raise InputError(not_set(f"run.{key}"))
         return value
 
 
 class TrainingConfig(Section):
     """Settings of one training run."""
 
-    epochs: Number
+    epochs: NonNegativeInt
     batch_size: Count
-    learning_rate: Positive
+    learning_rate: PositiveFloat
     warmup_ratio: Share
-    weight_decay: NonNegative
+    weight_decay: NonNegativeFloat
     average_decay: Share
     class_weights: Literal["balanced"] | None
 
@@ -59,14 +57,14 @@ class TrainingConfig(Section):
 class FinetuneConfig(TrainingConfig):
     """Settings of the fine-tuning."""
 
-    consistency_weight: NonNegative
+    consistency_weight: NonNegativeFloat
 
 
 class DistillConfig(TrainingConfig):
     """Settings of the distillation."""
 
     epochs: Count
-    temperature: Positive
+    temperature: PositiveFloat
     label_weight: Annotated[float, Field(ge=0, le=1)]
 
     @model_validator(mode="after")
@@ -80,9 +78,9 @@ class AugmentConfig(Section):
     """How many texts are made for the teacher to label."""
 
     clauses: bool
-    spans: Number
-    joined: Number
-    replaced: Number
+    spans: NonNegativeInt
+    joined: NonNegativeInt
+    replaced: NonNegativeInt
     replaced_share: Share
 
 
@@ -97,7 +95,7 @@ class StudentConfig(Section):
     dropout: Share
     init: Literal["teacher", "encoder", "checkpoint", "scratch"]
     checkpoint: LocalPath
-    teacher_layers: Literal["first", "even"] | list[Number]
+    teacher_layers: Literal["first", "even"] | list[NonNegativeInt]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -113,7 +111,7 @@ class ExportConfig(Section):
     """Settings of the export."""
 
     optimize: bool
-    tolerance: Positive
+    tolerance: PositiveFloat
 
 
 class Quantization(Section):
@@ -150,8 +148,8 @@ class SweepConfig(Section):
     """Settings of the sweep over text length and batch size."""
 
     rounds: Count
-    seconds: NonNegative
-    warmup: Number
+    seconds: NonNegativeFloat
+    warmup: NonNegativeInt
     lengths: Annotated[list[Annotated[int, Field(ge=3)]], Field(min_length=1)]
     batch_sizes: Annotated[list[Count], Field(min_length=1)]
 
@@ -166,29 +164,29 @@ CONTROL = "control"  # the name under which one variant is measured a second tim
 
 
 class BenchmarkConfig(Section):
-    """Settings of the measurement."""
+    """Settings of the benchmark."""
 
     threads: Count
-    rounds: Annotated[int, Field(ge=6)]  # fewer give no 95 % interval of a median
+    rounds: Annotated[int, Field(ge=6)]  # fewer give no 95% interval of a median
     calls: Count
     tail_calls: Count
-    seconds: NonNegative
-    warmup: Number
+    seconds: NonNegativeFloat
+    warmup: NonNegativeInt
     control: Text
     sweep: SweepConfig
 
 
 class LoadConfig(Section):
-    """Settings of the load."""
+    """Settings of the load test."""
 
-    seconds: Positive
+    seconds: PositiveFloat
     steps: Count
     batch: Annotated[int, Field(ge=2)]
-    wait_ms: NonNegative
+    wait_ms: NonNegativeFloat
 
 
 class ProfileConfig(Section):
-    """Settings of the profile."""
+    """Settings of the profiler."""
 
     texts: Count
 
@@ -196,11 +194,11 @@ class ProfileConfig(Section):
 class ReportConfig(Section):
     """The constraints that a recommended variant meets."""
 
-    sla_ms: Positive
+    sla_ms: PositiveFloat
     sla_percentile: Literal[50, 95, 99]
     quality: Annotated[str, Field(pattern=r"^(accuracy|macro_f1|recall_.+)$")]
     quality_loss: Share
-    requests_per_second: Positive | None
+    requests_per_second: PositiveFloat | None
 
 
 class ReleaseConfig(Section):
@@ -223,7 +221,7 @@ class Settings(Section):
     augment: AugmentConfig
     distill: DistillConfig
     student: StudentConfig
-    forms: Forms
+    forms: Annotated[list[Form], Field(min_length=1)]
     export: ExportConfig
     quantize: Quantizations
     benchmark: BenchmarkConfig
@@ -234,14 +232,12 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for name, size in (
-            ("finetune", self.finetune.batch_size),
-            ("distill", self.distill.batch_size),
-        ):
+        for name in ("finetune", "distill"):
+            size = getattr(self, name).batch_size
             if size % self.processes:
                 raise ValueError(
-                    f"{name}.batch_size = {size} can't be shared alike by processes = "
-                    f"{self.processes}; use a multiple of it"
+                    f"{name}.batch_size = {size} is not a multiple of processes = "
+                    f"{self.processes}; use one"
                 )
         made = {"pytorch", "onnx", *self.quantize}
         if len(set(self.forms)) < len(self.forms):
@@ -253,13 +249,13 @@ class Settings(Section):
         for form in self.quantize.keys() - {*self.forms}:
             raise ValueError(f"quantize.{form} is set, but forms = {self.forms} lacks it; add it")
         names = {f"{model}_{form}" for model in ("teacher", "student") for form in self.forms}
-        for key, name, others in (
-            ("benchmark.control", self.benchmark.control, set()),
-            ("release.variant", self.release.variant, {"recommended"}),
+        for key, name, known in (
+            ("benchmark.control", self.benchmark.control, names),
+            ("release.variant", self.release.variant, names | {"recommended"}),
         ):
-            if name not in names | others:
-                known = ", ".join(sorted(names | others))
-                raise ValueError(f"{key} = {name!r} is unknown; use one of {known}")
+            if name not in known:
+                choices = ", ".join(sorted(known))
+                raise ValueError(f"{key} = {name!r} is unknown; use one of {choices}")
         percentile = self.report.sla_percentile
         calls = self.benchmark.rounds * self.benchmark.tail_calls
         if calls < (needed := CALLS_NEEDED[percentile]):

@@ -139,10 +139,10 @@ def turn(
 ) -> Answer:
     """Time the calls of one turn in the benchmark, one for each of `batches`.
 
-    Texts are cut at `tokens`; 0: at `limit`, where the model does. A call goes, as `quantity` says,
-    from token ids to logits or from text to label; calls are timed after `warmup` others, for at
-    least `seconds`. The answer holds the `ms` of each call, the `tokens` of the longest text, the
-    share of `padding`, and `peak_mb`.
+    Texts are cut at `tokens`; 0: at `limit`, where the model does. A call covers token ids to
+    logits (`quantity` model) or text to label (label); calls are timed after `warmup` others, for
+    at least `seconds`. The answer holds the `ms` of each call, the `tokens` of the longest text,
+    the share of `padding`, and `peak_mb`.
     """
     tokenizer.enable_truncation(tokens or limit)
     inputs = [encode(tokenizer, batch) for batch in batches]
@@ -211,7 +211,7 @@ def timed(calls: list[Callable[[], object]], warmup: int, seconds: float) -> lis
 
 
 def rest() -> None:
-    """Sleep until this process's threads do; InputError if they are busy for two seconds.
+    """Wait until this process's threads are idle; InputError if that takes two seconds.
 
     ONNX Runtime's threads spin for 40 ms after a call; on a core that the next variant needs, one
     in fifty of its calls would take a scheduler's time slice, 4 ms, longer.

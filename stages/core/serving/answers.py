@@ -24,7 +24,7 @@ def classify(classifier: Classifier, tokenizer: Tokenizer, texts: list[str]) -> 
 def answering(directory: Path, threads: int) -> Callable[[list[str]], list[Answer]]:
     """Return a function from texts, answered in one call, to the answer for each.
 
-    It has been called once already, because the first call is slower than all others.
+    It is warm: a first call is slower than all others.
     """
     classifier, tokenizer = load_classifier(directory, threads), load_tokenizer(directory)
 
@@ -39,7 +39,7 @@ def answering(directory: Path, threads: int) -> Callable[[list[str]], list[Answe
     return answer
 
 
-def served(name: str | None) -> Path:
+def model_directory(name: str | None) -> Path:
     """Return the directory of a variant, or that of the release.
 
     Raises:

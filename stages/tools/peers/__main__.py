@@ -256,7 +256,7 @@ every weight is read once; beside it, *Ours* is how many times as long our faste
 
 ![Time of our fastest form, as a share of each engine's](peers.svg)
 
-Grey lines are 95 % intervals over the rounds; two processes of one engine may differ by more.
+Grey lines are 95% intervals over the rounds; two processes of one engine may differ by more.
 """
 
 

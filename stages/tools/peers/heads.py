@@ -10,9 +10,9 @@ from stages.core.engines import Inputs, Logits
 from stages.core.launch.errors import read_json
 from stages.tools.peers import UnsupportedError
 
-Head = Callable[[np.ndarray], np.ndarray]  # from first tokens, (texts, width), to logits
+Activation = Callable[[np.ndarray], np.ndarray]
 # By model type: the layer before the activation, the activation, and the layer after it.
-HEADS: dict[str, tuple[str, Head, str]] = {
+HEADS: dict[str, tuple[str, Activation, str]] = {
     "bert": ("bert.pooler.dense", np.tanh, "classifier"),
     "distilbert": ("pre_classifier", lambda values: np.maximum(values, 0), "classifier"),
     "roberta": ("classifier.dense", np.tanh, "classifier.out_proj"),

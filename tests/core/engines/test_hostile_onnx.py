@@ -52,7 +52,7 @@ OUTSIDE += ["pipe", "/dev/zero", "x" * 5000]
 
 
 QUANTIZERS = [
-    partial(onnxruntime.quantize, options=onnxruntime.Options(True, None, [], False, 0)),
+    partial(onnxruntime.quantize, options=onnxruntime.Options(True, [], False, 0)),
     partial(openvino.quantize, options=openvino.Options(1, None, [])),
 ]
 

@@ -13,7 +13,7 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 from optimum.exporters.onnx import main_export
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from stages.core.engines.onnxruntime import SMOOTHED, largest
+from stages.core.engines.onnxruntime import SMOOTHED, largest_activations
 from stages.core.graph.optimize import optimize, read_first_token
 from stages.core.graph.quantization import products_by_weights, smooth
 
@@ -78,7 +78,7 @@ def test_the_logits_stay_the_same_wherever_texts_are_padded(
     products = products_by_weights(model.graph, SMOOTHED, set())
     names = sorted({node.input[0] for nodes in products.values() for node in nodes})
     monkeypatch.setattr("stages.core.graph.quantization.OUTLIER", 1)
-    smooth(model.graph, products, largest(model, names, [inputs], tmp_path), 0.75)
+    smooth(model.graph, products, largest_activations(model, names, [inputs], tmp_path), 0.75)
     (smoothed,) = run_model(model, **inputs)
     np.testing.assert_allclose(smoothed, before, atol=1e-4)
     assert np.abs(unmasked - before)[1:].min() > 1e-3  # so the mask does matter

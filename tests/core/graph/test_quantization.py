@@ -9,7 +9,13 @@ from hypothesis.extra import numpy as arrays
 from onnx import TensorProto, helper, numpy_helper
 
 from stages.core.engines import Inputs
-from stages.core.engines.onnxruntime import Options, largest, load, open_session, quantize
+from stages.core.engines.onnxruntime import (
+    Options,
+    largest_activations,
+    load,
+    open_session,
+    quantize,
+)
 from stages.core.graph.quantization import (
     OUTLIER,
     products_by_weights,
@@ -62,7 +68,7 @@ def test_products_stay_as_they_are(tmp_path: Path) -> None:
     before = answers()
     found = products_by_weights(graph.graph, {"MatMul"}, {"f"})
     assert {name: len(nodes) for name, nodes in found.items()} == {"shared": 2, "also": 2, "own": 1}
-    smooth(graph.graph, found, largest(graph, ["x", "z"], inputs, tmp_path), 0.5)
+    smooth(graph.graph, found, largest_activations(graph, ["x", "z"], inputs, tmp_path), 0.5)
     for expected, array in zip(before, answers(), strict=True):
         np.testing.assert_allclose(array, expected, rtol=1e-5, atol=1e-5)
     divided = [node.input[0] for node in graph.graph.node if node.op_type == "Mul"]
@@ -84,11 +90,7 @@ def test_a_feature_that_stands_out_costs_the_others_less_precision(tmp_path: Pat
         target = tmp_path / f"{smoothing}"
         target.mkdir()
         options = Options(
-            per_channel=True,
-            op_types=None,
-            exclude_nodes=[],
-            reduce_range=True,
-            smoothing=smoothing,
+            per_channel=True, exclude_nodes=[], reduce_range=True, smoothing=smoothing
         )
         quantize(tmp_path / "source", target, options, lambda _, count: values("x", count))
         runs = [load(directory, 1)[0] for directory in (target, tmp_path / "source")]
