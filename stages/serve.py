@@ -187,15 +187,11 @@ def main() -> None:
         ) from error
     if not available:
         raise InputError(f"--port = {options.port} is in use; give another")
-    settings = {
-        "address": options.address,
-        "port": options.port,
-        "capacity": options.capacity,
-        "timeout": 1000 * options.timeout_s,
-        "max-request-size": MAX_BYTES,
-        "log-level": "warning",
-    }
-    sys.argv[1:] = [f"--{name}={value}" for name, value in settings.items()]  # which mosec reads
+    sys.argv[1:] = [  # which mosec reads
+        *(f"--address={options.address}", f"--port={options.port}", "--log-level=warning"),
+        *(f"--capacity={options.capacity}", f"--timeout={1000 * options.timeout_s}"),
+        f"--max-request-size={MAX_BYTES}",
+    ]
     os.environ[VARIANT] = options.variant or ""
     os.environ[THREADS] = str(options.threads or measured_threads())
     if options.until_stdin_ends:  # as when the stage that started it ends, even by a kill

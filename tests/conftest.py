@@ -4,9 +4,11 @@ import importlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cpuinfo
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,6 +38,14 @@ def one_thread() -> Iterator[None]:
     """Load variants, too, on one thread: PyTorch's number of threads is the whole process's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stages.core.serving.classifier.cores", lambda: 1)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_look_at_the_cpu() -> Iterator[None]:
+    """Ask py-cpuinfo once: each time, it measures the clock for a second in two processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpuinfo, "get_cpu_info", cache(cpuinfo.get_cpu_info))
         yield
 
 

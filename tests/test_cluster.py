@@ -13,7 +13,10 @@ from tests.conftest import ROOT
 MADE = r"""
 mkdir conf stages ../store ../bin ../tmp && touch conf/config.yaml dvc.yaml
 git init --quiet && git init --quiet --bare ../remote.git && git remote add origin ../remote.git
-dvc init --quiet && dvc remote add --quiet --default store "$PWD/../store"
+mkdir .dvc && echo "[core]
+    remote = store
+['remote \"store\"']
+    url = $PWD/../store" > .dvc/config
 for each in sbatch sky; do
   printf '#!/bin/sh\nprintf "%%s\\n" "${0##*/}" "$@" >> ../started\n' > ../bin/$each
   chmod +x ../bin/$each
@@ -51,9 +54,12 @@ def shell(project: Path, command: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (f"dvc remote remove store && {PUSHED}", "has no DVC remote; dvc remote add"),
+        (f": > .dvc/config && {PUSHED}", "has no DVC remote; dvc remote add"),
         ("rmdir ../store", "/store is not a directory on"),
-        (f"dvc remote modify store url ../relative && {PUSHED}", "/relative is not a directory on"),
+        (
+            f"sed -i s,url.*,url=../../relative, .dvc/config && {PUSHED}",
+            "/relative is not a directory on",
+        ),
         ("git remote remove origin", "no git remote origin"),
         ("rm -r ../remote.git", "can't be cloned on"),
         ("git commit --quiet --allow-empty --message Ahead", "is not on"),

@@ -66,7 +66,7 @@ def test_a_student_can_start_from_another_encoder_with_a_tokenizer_of_its_own(
     tokenizer.save_pretrained(other)
     own = ["student.init=checkpoint", f"student.checkpoint={other}", "student.n_layers=1"]
     project("prepare", *own)
-    project("distill", *own, "distill.epochs=2")
+    project("distill", *own, "distill.epochs=1")
     student = AutoModelForSequenceClassification.from_pretrained(STUDENT)
     assert student.config.model_type == "roberta"
     assert student.config.num_hidden_layers == 1

@@ -12,8 +12,10 @@ from unicodedata import bidirectional, category
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-CONTROL = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories
-TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # and directions
+# Unicode's categories of control characters, lone surrogates and line separators, and its classes
+# of characters that turn a line's direction.
+CONTROL = ("Cc", "Cs", "Zl", "Zp")
+TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 # As Python, PyTorch on CPU and GPU, and ONNX Runtime say it.
 NO_MEMORY = re.compile(r"MemoryError|out of memory|(annot|an't|Failed to) allocate memory")
 

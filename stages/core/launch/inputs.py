@@ -5,11 +5,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, model_validator
 
+from stages.core.launch.errors import printable
 from stages.core.launch.parse import Count, Section, Seed, Share, Text
 
 
 def _printable(name: str) -> str:
-    if not name.isprintable():
+    if name != printable(name):
         raise ValueError("it holds control characters")
     return name
 

@@ -237,7 +237,7 @@ class Settings(Section):
             if size % self.processes:
                 raise ValueError(
                     f"{name}.batch_size = {size} is not a multiple of processes = "
-                    f"{self.processes}; use one"
+                    f"{self.processes}; use one that is"
                 )
         made = {"pytorch", "onnx", *self.quantize}
         if len(set(self.forms)) < len(self.forms):

@@ -49,6 +49,7 @@ class Findings:
 
 def page(found: Findings) -> str:
     """Return results.md."""
+    curves = found.curves.reset_index(drop=True)
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701
     environment.filters |= {
         "markdown": tables.markdown,
@@ -63,6 +64,9 @@ def page(found: Findings) -> str:
         warnings=list(warnings(found)),
         splits=pd.DataFrame({name: found.data[name] for name in SPLITS if name in found.data}).T,
         headline=headline(found.table),
+        headliner=(name := results.headliner(found.table)),
+        own=Estimate.of(found.table.loc[name], results.SPEED),
+        kept=curves.loc[curves.groupby("model", sort=False)["validation_loss"].idxmin()],
         sustained=sustained(found.table, found.constraints),
         over_http=over_http(found.load, found.constraints.sla_ms),
         percentile=found.constraints.sla_percentile,
@@ -102,7 +106,7 @@ def warnings(found: Findings) -> Iterator[str]:
     if speed.high / speed.low > 1 + PACE_BOUND:
         yield (
             f"the speed-up of {Variant.named(name).title} is uncertain, {speed.low:.1f} to "
-            f"{speed.high:.1f} times; measure again on a quieter machine: "
+            f"{speed.high:.1f} times; measure again, on a quieter machine or in more rounds: "
             f"dvc repro --force --single-item benchmark && dvc repro"
         )
     shares = {

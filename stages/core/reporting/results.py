@@ -198,9 +198,9 @@ def met_and_missed(load: pd.DataFrame, sla_ms: float) -> tuple[float, float]:
 def bottleneck(profile: pd.DataFrame, variant: str) -> str:
     """Return one sentence on where a variant's time goes (columns variant, kind, ms)."""
     kinds = profile[profile["variant"] == variant].groupby("kind")["ms"].sum()
-    shares = (kinds / kinds.sum()).nlargest(3)
-    first, *others = (f"{kind} {share:.0%}" for kind, share in shares.items())
-    return f"{Variant.named(variant).title}: {first} of the time, then {', '.join(others)}"
+    most = kinds.nlargest(3).items()
+    parts = ", ".join(f"{kind} {ms:.3g} ms ({ms / kinds.sum():.0%})" for kind, ms in most)
+    return f"{Variant.named(variant).title}: {parts}"
 
 
 def recommended(table: pd.DataFrame) -> str | None:

@@ -75,7 +75,9 @@ def _answers(data: pd.DataFrame, answer: str, confidence: str) -> pd.Series:
 
 def _rates(data: pd.DataFrame, kind: str) -> pd.Series:
     met, missed = data[f"{kind}_rps"], data[f"{kind}_missed_rps"]
-    return met.map(per_second) + (" (not " + missed.map(per_second) + ")").where(missed.notna(), "")
+    limits = (" (not " + missed.map(per_second) + ")").where(missed.notna(), "")
+    alone = (met == 0) & missed.isna()  # no rate was tried
+    return (met.map(per_second) + limits).mask(alone, "none, even alone")
 
 
 def share(value: float | None) -> str:
@@ -92,13 +94,17 @@ VARIANT = Column("Variant", _titles)
 PARAMETERS = Column("Params", lambda data: data["parameters"] / 1e6, "{:.3g}M")
 ACCURACY = Column("Test accuracy", "accuracy", "{:.1%}")
 SIZE = Column("Size", "size_mb", "{:.0f} MB")
-RETAINED = Column("Retained", "accuracy_retained", "{:.1%}")
+RETAINED = Column("Accuracy kept", "accuracy_retained", "{:.1%}")
 MEAN = Column("Mean ms", "test_label_mean_ms", "{:.2f}")
 ACCURACY_INTERVAL = replace(ACCURACY, interval=True)
 VALIDATION = Column("Validation accuracy", "validation_accuracy", "{:.1%}")
 FASTER = Column("× PyTorch", SPEED, "{:.1f}", interval=True)
 
-POST_ROWS = (Column("Model", "label"), PARAMETERS, ACCURACY, Column("Latency", "ms", "{:.3g} ms"))
+POST_ROWS = (
+    *(Column("Model", "label"), PARAMETERS, ACCURACY, Column("Latency", "ms", "{:.3g} ms")),
+    Column("Less", lambda data: 1 - data["ms"] / data["ms"].loc[BASELINE], "{:.1%}"),
+    Column("Kept", lambda data: data["accuracy"] / data["accuracy"].loc[BASELINE], "{:.1%}"),
+)
 STEPS = (
     Column("Step", "step"),
     Column("ms (post)", "ms", "{:.3g}"),
@@ -127,7 +133,7 @@ MISTAKES = (
 )
 SPEEDUPS = (
     VARIANT,
-    *(Column(t, f"{n}_speedup", "{:#.4g}", interval=True) for n, t in MEASURES.items()),
+    *(Column(t, f"{n}_speedup", "{:#.3g}", interval=True) for n, t in MEASURES.items()),
 )
 SPLITS = (
     Column("Split", lambda splits: splits.index.to_series()),
@@ -184,7 +190,7 @@ def choices(percentile: int, quality: str) -> list[Column]:
         FASTER,
         Column(f"p{percentile}, text to label", SLA_LATENCY.format(percentile), "{:.2f} ms"),
         Column(f"Validation {quality.replace('_', ' ')}", "validation_quality", "{:.1%}"),
-        Column("Retained", "validation_retained", "{:.1%}", interval=True),
+        Column("Kept", "validation_retained", "{:.2%}", interval=True),
         Column("Verdict", lambda t: t["verdict"].mask(t["recommended"], "**recommended**")),
     ]
 

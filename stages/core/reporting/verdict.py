@@ -11,7 +11,7 @@ from stages.core.reporting.results import BASELINE, SLA_LATENCY, SPEED, classes,
 from stages.core.reporting.tables import per_second
 from stages.core.serving.variant import Variant
 
-FEW_TEXTS = 5  # of a class, that a variant may miss by chance
+CHANCE = 4  # texts of a class that a variant may lose without a doubt
 
 
 def recommend(
@@ -73,6 +73,14 @@ def summary(table: pd.DataFrame, tied: list[str], constraints: ReportConfig) -> 
             f" The texts are too few to be sure of the {quality}: the 95% interval of the share "
             f"kept is {interval.low:.1%} to {interval.high:.1%}."
         )
+    near = table[(table[SPEED] > row[SPEED]) & table["verdict"].str.fullmatch("keeps [^;]*")]
+    for name, other in near[near["validation_retained_high"] >= needed].iterrows():
+        kept = Estimate.of(other, "validation_retained")
+        found += (
+            f" {Variant.named(str(name)).title.capitalize()} is {other[SPEED] / row[SPEED]:.1f} "
+            f"times as fast and keeps {kept.value:.2%}: the interval, {kept.low:.1%} to "
+            f"{kept.high:.1%}, reaches what is asked."
+        )
     return found
 
 
@@ -99,7 +107,7 @@ def doubts(table: pd.DataFrame, name: str) -> list[str]:
     """Return why a variant may be worse than its share of the quality says (validation split).
 
     It is no better than answering the most frequent class always, or finds less than half of what
-    the teacher finds of some class, by more texts than chance may take.
+    the teacher finds of some class, by more than CHANCE texts.
     """
     row, teacher = table.loc[name], table.loc[BASELINE]
     title = Variant.named(name).title
@@ -114,7 +122,8 @@ def doubts(table: pd.DataFrame, name: str) -> list[str]:
     lost = []
     for each in classes(table):
         ours, theirs = (of[f"validation_recall_{each}"] for of in (row, teacher))
-        if ours < theirs / 2 and (theirs - ours) * row[f"validation_support_{each}"] >= FEW_TEXTS:
+        texts = round((theirs - ours) * row[f"validation_support_{each}"])
+        if ours < theirs / 2 and texts > CHANCE:
             lost.append(f"{ours:.0%} of the validation texts of {each!r}, the teacher {theirs:.0%}")
     if lost:
         found.append(

@@ -24,7 +24,7 @@ def text_files(root: Path) -> tuple[list[Path], list[Path]]:
     """Return the tables under a directory and its other files, both relative to it and sorted.
 
     What is hidden, as a notebook's checkpoints, is not a table, and comes last. Links to
-    directories are not followed, and no tables either.
+    directories are not followed; they count as other files.
     """
     found = (path for path in root.rglob("*") if path.is_symlink() or not path.is_dir())
     files = sorted(path.relative_to(root) for path in found)

@@ -59,10 +59,10 @@ def guess_encoding(path: Path, used: str) -> str:
     name = "utf-8" if mixed or not found else found.encoding.replace("_", "-")
     if sum(byte > 127 for byte in sample) < FEW * len(sample) and not name.startswith("utf"):
         name = "cp1252"
-    others = " (or cp1250, if Central European; cp1254, if Turkish)" if name == "cp1252" else ""
     if lookup(name).name == lookup(used).name:
-        return f"most of it is{others}: correct or remove what is not"
-    return f"it seems to be in {name}{others}: set data.encoding={name}, or convert it"
+        return "most of it is: correct or remove what is not"
+    others = " (cp1250 if Central European, cp1254 if Turkish)" if name == "cp1252" else ""
+    return f"it seems to be in {name}: set data.encoding={name}{others}, or convert it"
 
 
 def is_mostly_utf8(sample: bytes) -> bool:

@@ -1,6 +1,6 @@
 """All texts of a directory as one table."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pandas as pd
 from tqdm import tqdm
@@ -61,7 +61,7 @@ def _is_prose(file: Path, root: Path, data: DataConfig) -> bool:
         suffix_of(file) == ".txt"
         and data.columns is None
         and not any(map(file.match, patterns))
-        and len(named_splits(file)) != 1
+        and len(named_splits(PurePath(file.name))) != 1
         and data.text not in header_of(root / file, data)
     )
 
@@ -81,7 +81,7 @@ def _read_file(path: Path, split: str, data: DataConfig, others: bool) -> pd.Dat
     table = read_table(path, data, {data.text, data.label})
     hint = "" if data.text in table else guess_separator(path, data, suffix_of(path), {data.text})
     if others:
-        hint += f", or name the files that hold texts in data.files.{split}"
+        hint += f", or list in data.files.{split} the files that hold texts"
     texts = strings(table, data.text, path.name, "data.text", hint)
     known = texts[texts.str.strip() != ""]
     if len(known) and pd.to_numeric(known, errors="coerce").notna().all():

@@ -170,10 +170,8 @@ def _take_over(source: Path, target: Path, name: str) -> list[str]:
     config = {key: content[key] for key in content.keys() & (declared | CONFIG_KEYS)}
     write_json(target / "config.json", config | {"model_type": kind})
 
-    tokens = {  # as the next file holds them: those with options say what they are
-        key: value | {"__type": "AddedToken"} if isinstance(value, dict) else value
-        for key, value in _read(source, "special_tokens_map.json", name).items()
-    }
+    special = _read(source, "special_tokens_map.json", name)
+    tokens = {key: _typed(token) for key, token in special.items()}
     tokens |= _read(source, "tokenizer_config.json", name)
     if "tokenizer_class" in content:
         tokens.setdefault("tokenizer_class", content["tokenizer_class"])
@@ -197,6 +195,13 @@ def _take_over(source: Path, target: Path, name: str) -> list[str]:
             (target / file).symlink_to(_own(source, file, name))
     settings = {key: value for key, value in (content | tokens).items() if value is not None}
     return sorted(settings.keys() - config.keys() - known.keys() - NOTES)
+
+
+def _typed(token: Any) -> Any:
+    # As tokenizer_config.json has tokens with options.
+    if isinstance(token, list):
+        return [*map(_typed, token)]
+    return token | {"__type": "AddedToken"} if isinstance(token, dict) else token
 
 
 def _own(source: Path, file: str, name: str) -> Path:

@@ -19,16 +19,22 @@ def with_head(names: list[str]) -> PreTrainedModel:
     A head that it has for the same ones stays, in their order; any other one starts anew.
     """
     before = AutoConfig.from_pretrained(ENCODER)
-    theirs = [str(name).casefold() for _, name in sorted(before.id2label.items())]
-    ours = [name.casefold() for name in names]
+    ours, theirs = comparable(names, [str(name) for _, name in sorted(before.id2label.items())])
     model = AutoModelForSequenceClassification.from_pretrained(
         ENCODER, num_labels=len(names), ignore_mismatched_sizes=True, **labelled_as(names)
     )
     if sorted(theirs) == sorted(ours) == sorted({*ours}):
         reorder(model, [theirs.index(name) for name in ours])
     elif is_classifier(before):
-        head(model).reset_parameters()
+        model._init_weights(head(model))
     return model
+
+
+def comparable(names: list[str], theirs: list[str]) -> tuple[list[str], list[str]]:
+    """Return names of classes without their case, unless they are the same with it."""
+    exact = sorted(theirs) == sorted(names)  # then classes may differ in case alone
+    ours, folded = ([n if exact else n.casefold() for n in each] for each in (names, theirs))
+    return ours, folded
 
 
 def labelled_as(names: list[str]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def new_head(loader: Loader, directory: Path, teacher: PretrainedConfig) -> PreT
         label2id=teacher.label2id,
         ignore_mismatched_sizes=True,
     )
-    head(model).reset_parameters()  # one for as many classes would stay, in its own order
+    model._init_weights(head(model))  # one for as many classes has stayed, in its own order
     return model
 
 

@@ -15,7 +15,7 @@ from transformers import (
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import ENCODER
 from stages.core.task.decoding import predicted
-from stages.core.training.heads import is_classifier, labelled_as, reorder
+from stages.core.training.heads import comparable, is_classifier, labelled_as, reorder
 from stages.core.training.logits import logits_of
 
 SHOWN = 12  # classes
@@ -93,8 +93,7 @@ def matched(names: list[str], theirs: list[str], counts: np.ndarray) -> list[int
     answered = counts.argmax(axis=1).tolist()
     second, first = np.sort(counts, axis=1)[:, -2:].T
     clear = len({*answered}) == len(names) and (3 * (first - second) > counts.sum(axis=1)).all()
-    exact = sorted(theirs) == sorted(names)  # then classes may differ in case alone
-    ours, folded = ([n if exact else n.casefold() for n in each] for each in (names, theirs))
+    ours, folded = comparable(names, theirs)
     if {*ours}.isdisjoint(folded):
         if clear:
             return answered

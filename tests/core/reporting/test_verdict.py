@@ -12,7 +12,7 @@ from stages.core.reporting.results import SPEED, recommended
 from stages.core.reporting.verdict import doubts, faults, recommend, summary
 from tests.conftest import configured
 
-CONSTRAINTS = configured().report
+CONSTRAINTS = configured("report.sla_percentile=99", "report.quality=accuracy").report
 LATENCY, QUALITY, KEPT = "test_label_p99_ms", "validation_quality", "validation_retained"
 TABLE = pd.DataFrame(
     {
@@ -186,7 +186,8 @@ def judged(
     [
         (judged(0.98, 0.97, 1.0, 0.5), []),
         (judged(0.975, 0.97, 1.0, 0.2), ["finds 20% of the validation texts of 'spam'"]),
-        (judged(0.975, 0.97, 1.0, 0.2, support=5), []),  # chance may lose three texts
+        (judged(0.975, 0.97, 1.0, 0.3, support=8), []),  # four texts, by chance
+        (judged(0.975, 0.97, 0.4, 0.3, support=10), ["'ham', the teacher 100%; 30% of"]),
         (judged(0.97, 0.97, 1.0, 0.0), ["no more than always answering", "finds 0%"]),
     ],
 )

@@ -28,6 +28,7 @@ def claimed(names: list[str], **given: list[str]) -> dict[str, str]:
         ("testdata.manual.2009.06.14.csv", "test"),
         ("traindata.csv", "train"),
         ("validate.csv", "validation"),
+        ("holdout/a.csv", "test"),
         ("IMDBTrain.csv", "train"),
         ("SSTDev.csv", "validation"),
         ("testset.csv", "test"),

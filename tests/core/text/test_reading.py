@@ -119,10 +119,12 @@ def test_what_is_dropped_is_counted_by_reason(tmp_path: Path) -> None:
 
 def test_a_readme_beside_the_tables_is_left_out_and_noted(tmp_path: Path) -> None:
     write(tmp_path, "a.csv", make_texts(60))
-    (tmp_path / "README.txt").write_text("These are my texts.\n")
+    for name in ("README.txt", "train/README.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("These are my texts.\n")
     (tmp_path / "classes.txt").write_text("negative\npositive\n")
     _, facts = prepared(tmp_path, data())
-    assert "left out (2): README.txt, classes.txt" in facts["notes"]
+    assert "left out (3): README.txt, classes.txt, train/README.txt" in facts["notes"]
     assert facts["texts"]["read"] == 60
 
 
@@ -136,7 +138,7 @@ def test_a_file_of_a_split_in_another_encoding_is_not_taken_for_a_readme(tmp_pat
 def test_a_table_of_something_else_can_be_left_out(tmp_path: Path) -> None:
     write(tmp_path, "train.csv", make_texts(60))
     (tmp_path / "sample_submission.csv").write_text("id,target\n0,1\n")
-    with pytest.raises(InputError, match=r"but has id, target; .*that hold texts in data.files.tr"):
+    with pytest.raises(InputError, match=r"but has id, target; .*in data.files.train the files"):
         prepared(tmp_path, data())
     _, facts = prepared(tmp_path, data(files={"train": ["train.csv"]}))
     assert "left out (1): sample_submission.csv" in facts["notes"]
@@ -290,17 +292,21 @@ def corpora(draw: st.DrawFn) -> tuple[bytes, str, dict[str, Any], list[tuple[str
     return file, suffix, given if told else {}, rows, told
 
 
+DEFAULTS = data()
+
+
 @settings(deadline=None, max_examples=250)
 @given(corpora())
 def test_a_corpus_is_read_right_or_refused_in_one_sentence(
     corpus: tuple[bytes, str, dict[str, Any], list[tuple[str, str]], bool],
 ) -> None:
     content, suffix, given, rows, told = corpus
+    how = DEFAULTS.model_copy(update=given)
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         (root / f"mine{suffix}").write_bytes(content)
         try:
-            table, _, _ = read_corpus(root, data(**given))
+            table, _, _ = read_corpus(root, how)
         except InputError as error:
             assert len(str(error)) < 500  # noqa: PT017
             assert not told or {label for _, label in rows} == {"-1"}
@@ -308,4 +314,4 @@ def test_a_corpus_is_read_right_or_refused_in_one_sentence(
         found = list(table[["text", "label"]].itertuples(index=False, name=None))
         assert found == [(text, label.strip()) for text, label in rows]
         with suppress(InputError):  # too few for the splits
-            prepared(root, data(**given))
+            prepared(root, how)

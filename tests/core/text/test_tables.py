@@ -150,7 +150,7 @@ def test_another_encoding_is_named_with_its_setting_which_reads_it(
     content = written(ROWS, suffix).decode().encode(encoding)
     refuses(
         read,
-        f"in utf-8 .*; it seems to be in {named}.*: set data.encoding={named}, or",
+        f"in utf-8 .*; it seems to be in {named}: set data.encoding={named}.*, or convert it",
         content,
         suffix,
     )
@@ -311,7 +311,7 @@ ASCII = "text,label\n" + "a plain film,pos\n" * 5000  # more than a sample
     [
         (
             "un café très bon,pos\n".encode("cp1252"),
-            r"seems to be in cp1252 .or cp1250, .*: set data.encoding=",
+            r"seems to be in cp1252: set data.encoding=cp1252 .cp1250 if",
         ),
         (CHINESE.encode() + b"\xff,neg\n", r"most of it is: correct or remove what is not"),
         ("très, très bon: caf".encode() + b"\xe9\n", r"most of it is: correct or remove what is"),
