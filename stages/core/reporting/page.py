@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from stages.core.launch.settings import BenchmarkConfig, LoadConfig, ReportConfig
 from stages.core.reporting import results, tables
 from stages.core.reporting.estimate import Estimate
-from stages.core.reporting.verdict import doubts
+from stages.core.reporting.verdict import doubts, rounded_down
 from stages.core.serving.variant import Variant
 
 TEMPLATE = Path(__file__).parent / "templates" / "results.md.jinja"
@@ -60,7 +60,9 @@ def page(found: Findings) -> str:
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         vars(found),
         tables=tables,
-        ranked=found.table.sort_values(results.SPEED, ascending=False, kind="stable"),
+        ranked=found.table.assign(
+            validation_retained=rounded_down(found.table["validation_retained"])
+        ).sort_values(results.SPEED, ascending=False, kind="stable"),
         warnings=list(warnings(found)),
         splits=pd.DataFrame({name: found.data[name] for name in SPLITS if name in found.data}).T,
         headline=headline(found.table),

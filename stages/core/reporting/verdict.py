@@ -92,8 +92,7 @@ def faults(table: pd.DataFrame, constraints: ReportConfig) -> pd.Series:
     latency = table[SLA_LATENCY.format(percentile)]
     kept, rate = table["validation_retained"], table["single_rps"]
     late = (latency - sla).map(f"p{percentile} exceeds the SLA by {{:.2f}} ms".format)
-    rounded_down = np.floor((kept + 1e-9) * 1e4) / 1e4  # not "keeps 98.00%, not 98.0%"
-    poor = rounded_down.map(f"keeps {{:.2%}} of the {quality}, not {needed:.1%}".format)
+    poor = rounded_down(kept).map(f"keeps {{:.2%}} of the {quality}, not {needed:.1%}".format)
     slow = rate.map(per_second).map(f"answers {{}} requests a second, not {wanted:g}".format)
     missed = [
         late.where(latency > sla),
@@ -101,6 +100,11 @@ def faults(table: pd.DataFrame, constraints: ReportConfig) -> pd.Series:
         slow.where(rate < wanted),
     ]
     return pd.concat(missed, axis=1).apply(lambda row: "; ".join(row.dropna()), axis=1)
+
+
+def rounded_down(shares: pd.Series) -> pd.Series:
+    """Return shares to a hundredth of a percent: 97.999% is not 98.00%."""
+    return np.floor((shares + 1e-9) * 1e4) / 1e4
 
 
 def doubts(table: pd.DataFrame, name: str) -> list[str]:
