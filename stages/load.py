@@ -59,7 +59,7 @@ def run(config: Settings) -> str:
     file = REPORTS / "load.csv"
     columns = ["variant", "batch", "scenario", "rate", "requests", "ms", "http", "others_share"]
     with atomic_file(file) as part:
-        load[columns].round({"ms": 4, "others_share": 4}).to_csv(part, index=False)
+        load[columns].round({"rate": 3, "ms": 4, "others_share": 4}).to_csv(part, index=False)
     most = load.loc[load["rate"].idxmax()]
     return f"{file}: {most['variant']} answers up to {most['rate']:.3g} texts a second"
 

@@ -90,6 +90,7 @@ def composed(*overrides: str) -> DictConfig:
         return compose("config", overrides=list(overrides))
 
 
+@cache  # settings are immutable, and composing them takes a tenth of a second
 def configured(*overrides: str) -> Settings:
     """Return the settings of conf/ with `overrides`."""
     return parse(composed(*overrides), Settings)

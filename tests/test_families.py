@@ -27,7 +27,8 @@ def test_a_teacher_of_every_family_is_trained_distilled_exported_quantized_and_s
     project: Callable, tmp_path: Path, family: str
 ) -> None:
     own = [f"model.source.path={make(family, tmp_path / 'encoder')}", "model.max_length=48"]
-    own += ["finetune.epochs=1", "distill.epochs=1"]
+    for training in ("finetune", "distill"):
+        own += [f"{training}.epochs=1", f"{training}.batch_size=90"]
     project("fetch", "run.item=encoder", *own)
     for stage in ("prepare", "finetune", "distill"):
         project(stage, *own)

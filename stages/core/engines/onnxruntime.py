@@ -171,7 +171,7 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
     integer = integer_products(target / "model.onnx")
     if integer != expected:
         raise InputError(
-            f"{integer} products and attentions of {file} were quantized, not {expected}; check "
+            f"{integer} of {expected} products and attentions of {file} were quantized; check "
             "exclude_nodes"
         )
     return f"{expected} integer products and attentions"

@@ -1,4 +1,4 @@
-"""The frame of a stage's command: its settings, its turn on the machine, its last line."""
+"""Run a stage as a command: parse its settings, take the machine lock, print its summary."""
 
 import logging
 import os

@@ -69,7 +69,7 @@ def page(found: Findings) -> str:
         headliner=(name := results.headliner(found.table)),
         own=Estimate.of(found.table.loc[name], results.SPEED),
         kept=curves.loc[curves.groupby("model", sort=False)["validation_loss"].idxmin()],
-        sustained=sustained(found.table, found.constraints),
+        sustained=sustained(found),
         over_http=over_http(found.load, found.constraints.sla_ms),
         percentile=found.constraints.sla_percentile,
         quality=found.constraints.quality,
@@ -108,8 +108,8 @@ def warnings(found: Findings) -> Iterator[str]:
     if speed.high / speed.low > 1 + PACE_BOUND:
         yield (
             f"the speed-up of {Variant.named(name).title} is uncertain, {speed.low:.1f} to "
-            f"{speed.high:.1f} times; measure again, on a quieter machine or in more rounds: "
-            f"dvc repro --force --single-item benchmark && dvc repro"
+            f"{speed.high:.1f} times; measure again on a quieter machine or with more rounds: "
+            f"`dvc repro --force --single-item benchmark && dvc repro`"
         )
     shares = {
         "benchmark": conditions["others_share"],
@@ -147,17 +147,23 @@ def headline(table: pd.DataFrame) -> str:
     )
 
 
-def sustained(table: pd.DataFrame, constraints: ReportConfig) -> str:
+def sustained(found: Findings) -> str:
     """Return one sentence on the load that the headline's variant and the baseline sustain."""
-    name, baseline = results.headliner(table), results.BASELINE
-    rates = table["single_rps"].map(tables.per_second)
+    name, baseline = results.headliner(found.table), results.BASELINE
+    rates = found.table["single_rps"]
+    said = rates.map(tables.per_second)
+    trials = found.load.query(
+        "variant == @name and batch == 1 and scenario == 'Server' and not http"
+    )
+    requests = trials.loc[trials["rate"] == rates[name], "requests"].sum()
     sentence = (
-        f"{Variant.named(name).title.capitalize()} answers {rates[name]} requests a second within "
-        f"{constraints.sla_ms:g} ms (p{constraints.sla_percentile}, waiting included)"
+        f"{Variant.named(name).title.capitalize()} sustains {said[name]} requests a second within "
+        f"{found.constraints.sla_ms:g} ms (p{found.constraints.sla_percentile}"
+        f"{f' of {requests:.0f} requests' if requests else ''}, queueing included)"
     )
     if name == baseline:
         return sentence
-    return f"{sentence}; {Variant.named(baseline).title} answers {rates[baseline]}"
+    return f"{sentence}; {Variant.named(baseline).title} sustains {said[baseline]}"
 
 
 def over_http(load: pd.DataFrame, sla_ms: float) -> str:
@@ -169,7 +175,7 @@ def over_http(load: pd.DataFrame, sla_ms: float) -> str:
     beyond = "" if pd.isna(missed) else f" (not {tables.per_second(missed)})"
     return (
         f"Over HTTP (`python -m stages.serve --variant={name}`), {Variant.named(name).title} "
-        f"answers {limit} within the SLA{beyond}"
+        f"sustains {limit} within the SLA{beyond}"
     )
 
 

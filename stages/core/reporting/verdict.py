@@ -54,7 +54,7 @@ def summary(table: pd.DataFrame, tied: list[str], constraints: ReportConfig) -> 
     chosen = recommended(table)
     if chosen is None:
         return (
-            f"No variant meets the constraints: none answers {load}within {sla:g} ms "
+            f"No variant meets the constraints: none both answers {load}within {sla:g} ms "
             f"({percentile}) and keeps at least {needed:.1%} of the validation {quality}."
         )
     row = table.loc[chosen]
@@ -73,8 +73,11 @@ def summary(table: pd.DataFrame, tied: list[str], constraints: ReportConfig) -> 
             f" The texts are too few to be sure of the {quality}: the 95% interval of the share "
             f"kept is {interval.low:.1%} to {interval.high:.1%}."
         )
-    near = table[(table[SPEED] > row[SPEED]) & table["verdict"].str.fullmatch("keeps [^;]*")]
-    for name, other in near[near["validation_retained_high"] >= needed].iterrows():
+    # Faster variants that fall short of the quality alone, by no more than the interval.
+    near = table["validation_retained_high"] >= needed
+    near &= faults(table.assign(validation_retained=1.0), constraints) == ""
+    near &= (table["validation_retained"] < needed - 1e-9) & (table[SPEED] > row[SPEED])
+    for name, other in table[near].iterrows():
         kept = Estimate.of(other, "validation_retained")
         found += (
             f" {Variant.named(str(name)).title.capitalize()} is {other[SPEED] / row[SPEED]:.1f} "

@@ -2,12 +2,11 @@
 
 import textwrap
 from collections import defaultdict
-from unicodedata import category
 
 import numpy as np
 import pandas as pd
 
-from stages.core.launch.errors import CONTROL, InputError
+from stages.core.launch.errors import InputError, printable
 
 OTHER = "other"  # the class of merged small classes
 
@@ -70,7 +69,7 @@ def class_names(labels: pd.Series, given: list[str] | None) -> list[str]:
         found = f"only the class {names[0]!r}" if names else "no labels"
         raise InputError(f"the corpus has {found}; a classifier needs two classes or more")
     for name in names:
-        if not name.strip() or any(category(character) in CONTROL for character in name):
+        if not name.strip() or name != printable(name):
             raise InputError(
                 f"a label is called {name!r:.100}: blank, or with line breaks or control "
                 "characters; rename it"

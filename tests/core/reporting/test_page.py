@@ -137,17 +137,17 @@ def test_the_headline_compares_the_recommended_variant_with_the_teacher(
 
 def test_the_load_is_that_of_the_headlines_variant_and_the_baseline(table: pd.DataFrame) -> None:
     found = findings(table)
-    assert sustained(table, found.constraints) == (
-        "Student int8 answers 167 requests a second within 50 ms (p50, waiting included); "
-        "teacher pytorch answers 0"
+    assert sustained(found) == (
+        "Student int8 sustains 167 requests a second within 50 ms (p50 of 99 requests, queueing "
+        "included); teacher pytorch sustains 0"
     )
 
 
 def test_a_page_that_recommends_the_baseline_compares_it_with_nothing() -> None:
     table = results(recommended="teacher_pytorch")
     found = findings(table)
-    assert sustained(table, found.constraints) == (
-        "Teacher pytorch answers 0 requests a second within 50 ms (p50, waiting included)"
+    assert sustained(found) == (
+        "Teacher pytorch sustains 0 requests a second within 50 ms (p50, queueing included)"
     )
     assert page(found)
     rows = page(found).split("### Under load")[1].split("## Accuracy")[0].splitlines()
@@ -156,7 +156,7 @@ def test_a_page_that_recommends_the_baseline_compares_it_with_nothing() -> None:
     assert [each.strip() for each in cells["teacher pytorch"]] == [
         *("none, even alone", "none, even alone", "17")
     ]
-    expected = "student int8 per tensor answers 80 a second within the SLA (not 120), one by one"
+    expected = "student int8 per tensor sustains 80 a second within the SLA (not 120), one by one"
     assert f"stages.serve --variant=student_int8_per_tensor`), {expected}" in page(found)
 
 

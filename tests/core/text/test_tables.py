@@ -81,9 +81,11 @@ def refuses(read: Read, reason: str, content: bytes, suffix: str, **given: Any) 
     suffix=st.sampled_from(["csv", "jsonl", "parquet"]),
 )
 def test_any_text_comes_back_as_it_was(text: str, suffix: str) -> None:
-    file = Path(tempfile.gettempdir(), f"pytest-text.{suffix}")
-    file.write_bytes(written([(text, "yes"), ("other", "no")], suffix))
-    assert strings(read_table(file, how()), "text", "a", "data.text").tolist() == [text, "other"]
+    with tempfile.NamedTemporaryFile(suffix=f".{suffix}") as file:
+        file.write(written([(text, "yes"), ("other", "no")], suffix))
+        file.flush()
+        table = read_table(Path(file.name), how())
+    assert strings(table, "text", "a", "data.text").tolist() == [text, "other"]
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
