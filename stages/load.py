@@ -19,7 +19,7 @@ from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import REPORTS
 from stages.core.launch.settings import LoadConfig, ReportConfig, Settings
-from stages.core.measuring.conditions import Clocks, conditions
+from stages.core.measuring.conditions import Clocks, disturbances
 from stages.core.measuring.trial import Scenario, Trial, run_trial
 from stages.core.measuring.worker import Answer, Worker
 from stages.core.serving.variant import variants
@@ -37,8 +37,7 @@ def run(config: Settings) -> str:
 
     Columns: variant, batch (the most requests that are answered together), scenario (MLPerf's),
     rate (requests a second), requests, ms (the percentile report.sla_percentile of their latency),
-    http (whether through stages/serve.py, as the fastest variant is tried besides), others_share
-    (of the machine, that other programs took).
+    http (whether by stages/serve.py, as the fastest variant is besides), those of `disturbances`.
     """
     texts = load_corpus()["test"]["text"][:]
     tables = []
@@ -55,11 +54,10 @@ def run(config: Settings) -> str:
         rows = bisect(attempts(by_http, config), alone.max(), 1, config.load.steps, config.report)
         tables.append(pd.DataFrame(rows).assign(variant=fastest, http=True))
     load = pd.concat(tables, ignore_index=True)
-    load["others_share"] = conditions(before, Clocks.read([]))["others_share"]
     file = REPORTS / "load.csv"
-    columns = ["variant", "batch", "scenario", "rate", "requests", "ms", "http", "others_share"]
+    columns = ["variant", "batch", "scenario", "rate", "requests", "ms", "http"]
     with atomic_file(file) as part:
-        load[columns].round({"rate": 3, "ms": 4, "others_share": 4}).to_csv(part, index=False)
+        load[columns].round(4).assign(**disturbances(before)).to_csv(part, index=False)
     most = load.loc[load["rate"].idxmax()]
     return f"{file}: {most['variant']} answers up to {most['rate']:.3g} texts a second"
 

@@ -13,7 +13,7 @@ from stages.core.launch.atomic import atomic_file
 from stages.core.launch.command import launch
 from stages.core.launch.paths import REPORTS
 from stages.core.launch.settings import Settings
-from stages.core.measuring.conditions import Clocks, conditions
+from stages.core.measuring.conditions import Clocks, disturbances
 from stages.core.measuring.worker import Worker
 from stages.core.serving.variant import Variant, variants
 from stages.core.text.corpus import draw_texts, load_corpus
@@ -28,11 +28,10 @@ def run(config: Settings) -> str:
     tables = [profile_variant(each, texts, config.benchmark.threads) for each in progress]
     profile = pd.concat(tables, ignore_index=True)
     profile = profile.sort_values("kind", kind="stable", key=lambda kinds: kinds.map(KINDS.index))
-    profile["others_share"] = conditions(before, Clocks.read([]))["others_share"]
-    columns = ["variant", "kind", "operator", "calls", "ms", "slowdown", "others_share"]
+    columns = ["variant", "kind", "operator", "calls", "ms", "slowdown"]
     file = REPORTS / "profile.csv"
     with atomic_file(file) as part:
-        profile[columns].round(5).to_csv(part, index=False)
+        profile[columns].round(5).assign(**disturbances(before)).to_csv(part, index=False)
     fastest = profile.groupby("variant")["ms"].sum().idxmin()
     kinds = profile[profile["variant"] == fastest].groupby("kind")["ms"].sum()
     return f"{file}: {fastest} spends {kinds.max() / kinds.sum():.0%} on {kinds.idxmax()}"

@@ -131,7 +131,8 @@ def ask(port: int, texts: list[str]) -> tuple[int, Any]:
     """Return the status and the answers of a server on this machine; 0 where none listens."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     try:
-        connection.request("POST", "/classify", json.dumps({"texts": texts}))
+        body = json.dumps({"texts": texts}, ensure_ascii=False).encode()
+        connection.request("POST", "/classify", body)
         response = connection.getresponse()
         answer = response.read()
     except ConnectionError:

@@ -59,8 +59,8 @@ def user_hint(error: Exception) -> str | None:
             return f"{error.strerror}; free some space there, then run dvc repro again"
         case _ if NO_MEMORY.search(f"{type(error).__name__}: {error}"):
             return (
-                f"out of memory ({reason(error)}); free some, or lower finetune.batch_size, "
-                "distill.batch_size or model.max_length"
+                f"out of memory ({reason(error)}); free some, or, in a training, lower its "
+                "batch_size or model.max_length, and elsewhere data.max_texts"
             )
         case OSError() if error.errno is not None:  # a copy names its source first
             number, where = error.errno, error.filename2 or error.filename or "its output"

@@ -73,6 +73,8 @@ def _describe(problem: Any) -> str:
         return not_set(key)
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{key} is not a known setting"
+    if isinstance(problem["input"], bool) and problem["type"] in ("literal_error", "string_type"):
+        message += "; quote on, off, yes and no, which YAML reads so"
     if isinstance(problem["input"], str | int | float | list | None):
         return f"{key} = {problem['input']!r:.100}: {message}"
     return f"{key}: {message}" if key else message  # a whole section, or all of them

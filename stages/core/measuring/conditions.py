@@ -78,6 +78,12 @@ def conditions(before: Clocks, after: Clocks) -> dict[str, Any]:
     }
 
 
+def disturbances(before: Clocks) -> dict[str, Any]:
+    """Return how much of the machine a measurement that began at `before` did not have."""
+    found = conditions(before, Clocks.read([]))
+    return {name: found[name] for name in ("others_share", "stolen_share", "throttled_periods")}
+
+
 def _on_battery() -> bool | None:
     try:
         battery = psutil.sensors_battery()

@@ -111,18 +111,15 @@ def warnings(found: Findings) -> Iterator[str]:
             f"{speed.high:.1f} times; measure again on a quieter machine or with more rounds: "
             f"`dvc repro --force --single-item benchmark && dvc repro`"
         )
-    shares = {
-        "benchmark": conditions["others_share"],
-        "profile": found.profile["others_share"].max(),
-        "load": found.load["others_share"].max(),
-    }
-    for stage, share in shares.items():
-        if (share or 0) > OTHERS_BOUND:
-            yield f"other programs took {share:.0%} of the machine during the {stage}"
-    if (conditions["stolen_share"] or 0) > STOLEN_BOUND:
-        yield f"the host withheld {conditions['stolen_share']:.0%} of the machine"
-    if conditions["throttled_periods"]:
-        yield f"a CPU quota of {conditions['cpu_quota']:g} cores paused the measurement"
+    profile, load = found.profile.iloc[0], found.load.iloc[0]
+    for stage, during in ("benchmark", conditions), ("profile", profile), ("load", load):
+        others, stolen = during["others_share"] or 0, during["stolen_share"] or 0
+        if others > OTHERS_BOUND:
+            yield f"other programs took {others:.0%} of the machine during the {stage}"
+        if stolen > STOLEN_BOUND:
+            yield f"the host withheld {stolen:.0%} of the machine during the {stage}"
+        if during["throttled_periods"]:
+            yield f"a CPU quota of {conditions['cpu_quota']:g} cores paused the {stage}"
     if conditions["governor"] not in (None, "performance"):
         yield f"the CPU's frequency governor is {conditions['governor']}, not performance"
     if conditions["on_battery"]:
@@ -152,10 +149,9 @@ def sustained(found: Findings) -> str:
     name, baseline = results.headliner(found.table), results.BASELINE
     rates = found.table["single_rps"]
     said = rates.map(tables.per_second)
-    trials = found.load.query(
-        "variant == @name and batch == 1 and scenario == 'Server' and not http"
-    )
-    requests = trials.loc[trials["rate"] == rates[name], "requests"].sum()
+    trials = found.load.query("scenario == 'Server' and batch == 1 and not http")
+    met = (trials["variant"] == name) & (trials["rate"] == rates[name])
+    requests = trials.loc[met, "requests"].sum()
     sentence = (
         f"{Variant.named(name).title.capitalize()} sustains {said[name]} requests a second within "
         f"{found.constraints.sla_ms:g} ms (p{found.constraints.sla_percentile}"

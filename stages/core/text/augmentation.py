@@ -20,6 +20,7 @@ WORD = regex.compile(rf"{CHARACTER}|[[\w\p{{M}}]--[{UNSPACED}]]+", regex.V1)
 WRITTEN = regex.compile(rf"{CHARACTER}|[^\s{UNSPACED}]+")  # a word with its punctuation
 BREAK = regex.compile(r'[,;:.!?()"，、。；：！？…（）「」『』،؛؟।]+|\s[-–—]+\s|--')
 JOINTS = (", ", " and ", " but ", "; ", ". ")  # between clauses
+ENGLISH = 0.05  # the share of clauses with "and" in it above which they are English
 JOINT_CJK = "，"
 NEIGHBOURS = 8  # of a word
 ROWS = 512  # of a product with all words
@@ -45,10 +46,12 @@ def spans(text: str, count: int, random: Random) -> list[str]:
 
 
 def joined(parts: list[str], count: int, random: Random) -> list[str]:
-    """Return `count` joins of two random clauses."""
+    """Return `count` joins of two random clauses; by punctuation alone unless they are English."""
     found = []
+    english = sum(" and " in part for part in parts) > ENGLISH * len(parts)
+    joints = [joint for joint in JOINTS if english or not joint.strip().isalpha()]
     for _ in range(count if parts else 0):
-        first, joint, second = (random.choice(each) for each in (parts, JOINTS, parts))
+        first, joint, second = (random.choice(each) for each in (parts, joints, parts))
         found.append(first + (JOINT_CJK if regex.search(f"[{CJK}]", first) else joint) + second)
     return found
 

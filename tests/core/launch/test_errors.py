@@ -48,7 +48,10 @@ def test_a_full_disk_is_known_from_a_library_in_rust_too(tmp_path: Path) -> None
             "copy: No space",
         ),
         (FileNotFoundError(errno.ENOENT, "No such file", "data/x"), "no data/x; make it with: dvc"),
-        (MemoryError(), "out of memory (MemoryError); free some, or lower finetune.batch_size"),
+        (
+            MemoryError(),
+            "out of memory (MemoryError); free some, or, in a training, lower its batch_size",
+        ),
         (
             RuntimeError("CUDA out of memory. Tried\nto"),
             "out of memory (CUDA out of memory. Tried)",

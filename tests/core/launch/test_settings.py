@@ -71,6 +71,7 @@ BAD = [
     ("data.text=${nowhere}", "data.text can't be resolved .*'nowhere' not found"),
     ("data.text=${data.text}", "data.text can't be resolved .*[Rr]ecursive"),
     ("data.text=${oc.env:NOT_SET}", r"data\.text"),
+    ("bf16=false", "bf16 = False: Input should be 'auto', 'on' or 'off'; quote on, off"),
     ("+data.source.path=x", "data.source.path is not a known setting"),
     ("benchmark.sweep.batch_sizes=[2]", "benchmark.sweep: batch_sizes lacks 1"),
     ("quantize.int8.engine=tensorrt", "quantize.int8.*engine = 'tensorrt' is unknown"),

@@ -29,6 +29,9 @@ def samples(ms: dict[str, float], calls: int = 20, rounds: int = 2) -> pd.DataFr
     return table.assign(variant=pd.Categorical(table["variant"], [*ms]))
 
 
+UNDISTURBED = {"others_share": 0.0, "stolen_share": 0.0, "throttled_periods": 0}
+
+
 def load(ms: dict[str, float]) -> pd.DataFrame:
     """Return trials of which those at half of a variant's rate met an SLA of 50 ms."""
     columns = ["variant", "batch", "scenario", "rate", "requests", "ms", "http"]
@@ -42,7 +45,7 @@ def load(ms: dict[str, float]) -> pd.DataFrame:
             rows += [(name, 1, "Server", most * 3 / 4, 99, 70.0, False)]
     fastest = min(ms, key=lambda name: ms[name])
     rows += [(fastest, 1, "Server", rate, 99, rate / 2, True) for rate in (80.0, 120.0)]
-    return pd.DataFrame(rows, columns=columns).assign(others_share=0.0)
+    return pd.DataFrame(rows, columns=columns).assign(**UNDISTURBED)
 
 
 def predictions(wrong: int, texts: int = 20) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from stages.core.reporting.estimate import Estimate
 from stages.core.reporting.page import Findings, headline, hero, page, sustained, warnings
 from stages.core.reporting.results import MEASURES
 from tests.conftest import configured
-from tests.core.reporting.made_up import MS, NAMES, load, predictions, results
+from tests.core.reporting.made_up import MS, NAMES, UNDISTURBED, load, predictions, results
 
 QUIET = {
     "others_share": 0.01,
@@ -45,9 +45,7 @@ def findings(table: pd.DataFrame) -> Findings:
         control=STEADY,
         sweep=pd.concat([pd.DataFrame(sweep).assign(variant=n, calls=6) for n in names]),
         curves=pd.DataFrame(curves).assign(validation_loss=0.4, validation_accuracy=0.9),
-        profile=pd.concat(
-            [pd.DataFrame(profile).assign(variant=n, others_share=0.0) for n in names]
-        ),
+        profile=pd.concat([pd.DataFrame(profile).assign(variant=n, **UNDISTURBED) for n in names]),
         load=load({name: MS[name] for name in names}),
         student="student_int8",
         mistakes=mistakes(student, teacher),
@@ -203,13 +201,18 @@ def test_a_disturbed_profile_a_deviating_control_and_a_changed_pace_give_a_warni
         findings(unsteady),
         control={"test_label": Estimate(0.96, 0.95, 0.97)},
         profile=findings(table).profile.assign(others_share=0.5),
-        load=findings(table).load.assign(others_share=0.4),
+        load=findings(table).load.assign(others_share=0.4, stolen_share=0.3, throttled_periods=2),
+        conditions=QUIET | {"cpu_quota": 1.5},
     )
-    control, pace, profile, under_load = warnings(found)
+    control, pace, profile, *under_load = warnings(found)
     assert "differs from its twin by -4.0% on the test sentences, text to label" in control
     assert "the speed-up of student int8 is uncertain, 16.1 to 22.6 times; measure again" in pace
     assert profile == "other programs took 50% of the machine during the profile"
-    assert under_load == "other programs took 40% of the machine during the load"
+    assert under_load == [
+        "other programs took 40% of the machine during the load",
+        "the host withheld 30% of the machine during the load",
+        "a CPU quota of 1.5 cores paused the load",
+    ]
 
 
 def test_a_classifier_that_may_have_learned_from_the_held_out_texts_gives_a_warning(

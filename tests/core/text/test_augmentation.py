@@ -67,6 +67,14 @@ def test_joins_are_of_two_clauses() -> None:
     assert joined([], 5, Random(0)) == []
 
 
+def test_only_english_clauses_are_joined_by_english_words() -> None:
+    def words(*parts: str) -> set[str]:
+        return {word for text in joined([*parts], 99, Random(0)) for word in text.split()}
+
+    assert {"and", "but"} <= words("so it is", "a film and a half")
+    assert not {"and", "but"} & words("une vie", "c'est beau")
+
+
 @given(TEXTS, st.integers())
 def test_replaced_words_are_neighbours_and_the_rest_stays(text: str, seed: int) -> None:
     near = {"a": ["b"], "c": ["d", "e"]}
