@@ -31,7 +31,7 @@ from stages.core.reporting.accuracy import compare
 from stages.core.reporting.latency import speedup
 from stages.core.reporting.results import architecture, load_predictions
 from stages.core.reporting.tables import Column, markdown, render, share
-from stages.core.serving.classifier import copy_description, encode, load_tokenizer, sampler
+from stages.core.serving.classifier import copy_description, load_tokenizer, sampler
 from stages.core.serving.variant import ROLES, Manifest, Variant
 from stages.core.task.decoding import accuracy, predicted
 from stages.core.text.corpus import load_corpus
@@ -191,8 +191,9 @@ def judge(
         found = load_predictions([each.name for each in ours], split)
         for name, directory in peers.items():
             # In a process of its own: several engines' threads would disturb each other in one.
+            # It imports what it calls, which it can't from a package's __main__.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                logits = pool.submit(answer, directory, threads, texts).result()
+                logits = pool.submit(worker.answer, directory, threads, texts).result()
             found[name] = pd.DataFrame({"label": labels, "predicted": predicted(logits)})
         columns[split] = {
             name: float(accuracy(labels, answers["predicted"].to_numpy()))
@@ -202,13 +203,6 @@ def judge(
     compared = {name: compare(answers, exact) for name, answers in found.items()}
     against = pd.DataFrame.from_dict(compared, "index")[["better", "worse", "p_value"]]
     return pd.DataFrame(columns).join(against)
-
-
-def answer(directory: Path, threads: int, texts: list[str]) -> np.ndarray:
-    """Return the logits of texts by a peer, one by one, shape (texts, classes)."""
-    peer, tokenizer = worker.load_peer(directory, threads), load_tokenizer(directory)
-    progress = tqdm(texts, desc=directory.name, unit="text", disable=None)
-    return np.concatenate([peer.logits(encode(tokenizer, [text])) for text in progress])
 
 
 def figure(table: pd.DataFrame) -> alt.FacetChart:
