@@ -50,10 +50,7 @@ def user_hint(error: Exception) -> str | None:
     match error:
         case InputError():
             return str(error)
-        case FileNotFoundError() if Path(error.filename or str(error)).parts[:1] in (
-            ("data",),
-            ("reports",),
-        ):
+        case FileNotFoundError() if re.match("(data|reports)(/|$)", str(error.filename or error)):
             return f"no {error.filename or error}; make it with: dvc repro"
         case FileNotFoundError() if "temporary directory" in str(error):
             return f"{error.strerror}; free some space there, then run dvc repro again"

@@ -190,8 +190,7 @@ def judge(
         texts, labels = corpus[split]["text"][:], np.array(corpus[split]["label"][:])
         found = load_predictions([each.name for each in ours], split)
         for name, directory in peers.items():
-            # In a process of its own: several engines' threads would disturb each other in one.
-            # It imports what it calls, which it can't from a package's __main__.
+            # In a process of its own, as engines' threads disturb each other in one.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 logits = pool.submit(worker.answer, directory, threads, texts).result()
             found[name] = pd.DataFrame({"label": labels, "predicted": predicted(logits)})
