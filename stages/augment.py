@@ -4,13 +4,12 @@ from random import Random
 
 from datasets import Dataset, Features, Value
 from tqdm import tqdm
-from transformers import AutoModel, AutoTokenizer
 
 from stages.core.launch.atomic import atomic_directory, write_json
 from stages.core.launch.command import launch
-from stages.core.launch.paths import AUGMENTED, ENCODER, REPORTS, existing
+from stages.core.launch.paths import AUGMENTED, REPORTS
 from stages.core.launch.settings import AugmentConfig, Settings
-from stages.core.text.augmentation import HeldOut, clauses, joined, neighbours, replaced, spans
+from stages.core.text.augmentation import HeldOut, clauses, joined, spans
 from stages.core.text.corpus import load_corpus
 from stages.core.text.splits import key
 
@@ -51,17 +50,10 @@ def augmented(texts: list[str], settings: AugmentConfig, seed: int) -> dict[str,
     """Return the texts that are made from `texts`, by their origin."""
     random = Random(seed)  # noqa: S311 no secret
     parts = [part for text in texts for part in clauses(text)]
-    near = {}
-    if settings.replaced:
-        tokenizer = AutoTokenizer.from_pretrained(existing(ENCODER))
-        embeddings = AutoModel.from_pretrained(ENCODER).get_input_embeddings().weight.detach()
-        near = neighbours(texts, tokenizer, embeddings)
-    copies = [text for text in texts for _ in range(settings.replaced)]
     return {
         "clauses": parts if settings.clauses else [],
         "spans": [span for text in texts for span in spans(text, settings.spans, random)],
         "joined": joined(parts, settings.joined * len(texts), random),
-        "replaced": [replaced(text, near, settings.replaced_share, random) for text in copies],
     }
 
 

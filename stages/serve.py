@@ -159,7 +159,7 @@ def main() -> None:
         "--batch",
         type=positive,
         default=1,
-        help="the most requests that are answered together; INT8 answers differ in a batch",
+        help="the most requests that are answered together; ONNX INT8 answers differ in a batch",
     )
     wait = "how long a request waits for others, if --batch is above 1"
     parser.add_argument("--wait-ms", type=positive, default=2, help=wait)

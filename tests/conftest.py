@@ -26,7 +26,8 @@ os.environ["DVC_NO_ANALYTICS"] = "1"  # of the repositories that tests make
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
-FORMS = ["pytorch", "onnx", "int8"]
+FORMS = ["pytorch", "onnx", "int8", "openvino"]
+QUANTIZED = FORMS[2:]
 VARIANTS = [variant.name for variant in variants(FORMS)]
 
 # Toy models are too small for two threads to help, and two suffer when another process is busy.
@@ -64,7 +65,10 @@ STEPS = [
     ("label",),
     ("distill",),
     *(("export", f"run.model={model}") for model in ROLES),
-    *(("quantize", f"run.model={model}", "run.form=int8") for model in ROLES),
+    *(
+        ("quantize", f"run.model={each.model}", f"run.form={each.form}")
+        for each in variants(QUANTIZED)
+    ),
     *(("evaluate", f"run.model={each.model}", f"run.form={each.form}") for each in variants(FORMS)),
     ("benchmark",),
     ("load",),
@@ -188,9 +192,8 @@ def tiny(sources: Path) -> list[str]:
         "finetune.batch_size=8",
         "finetune.average_decay=0.9",
         "finetune.consistency_weight=1",
-        "augment.spans=0",
+        "augment.spans=1",
         "augment.joined=0",
-        "augment.replaced=1",
         "distill.epochs=5",
         "distill.learning_rate=3e-3",
         "distill.batch_size=8",
@@ -198,6 +201,7 @@ def tiny(sources: Path) -> list[str]:
         "distill.label_weight=0",  # whatever the student knows, the teacher has taught
         "student=minilm-3l",
         "student.n_layers=2",
+        "quantize.openvino.texts=20",
         "benchmark.threads=1",
         "benchmark.rounds=6",
         "benchmark.calls=2",

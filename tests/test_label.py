@@ -27,7 +27,7 @@ def test_all_texts_have_the_logits_that_each_has_alone(project: Callable) -> Non
 
 def test_there_need_be_no_texts_but_those_of_the_train_split(project: Callable) -> None:
     project("prepare", "data.files.transfer=[]", "data.files.train=[train.csv]")
-    project("augment", "augment.replaced=0", "augment.clauses=false")
+    project("augment", "augment.spans=0", "augment.clauses=false")
     assert len(load_texts(AUGMENTED)) == 0
     project("label")
     assert load_texts(LABELLED)["text"][:] == load_corpus()["train"]["text"][:]

@@ -1,7 +1,4 @@
-"""A form of an engine that is not in the default run: one module and settings are all it takes.
-
-That of OpenVINO, and one of an engine that this project doesn't have.
-"""
+"""An engine that this project doesn't have: one module and settings are all it takes."""
 
 import json
 import os
@@ -50,16 +47,15 @@ def quantize(source, target, options, sample):
     (target / "table.json").write_text(json.dumps(table))
     return f"{options.entries} entries"
 '''
-FORMS = ("table_of_4", "openvino")
+FORM = "table_of_4"
 SETTINGS = (
-    *("quantize=[openvino]", "quantize.openvino.texts=20"),
     "+quantize.table_of_4={engine:lookup,title:Table,entries:4}",
-    *(f"forms=[pytorch,{','.join(FORMS)}]", f"benchmark.control=student_{FORMS[0]}"),
+    *("quantize=[]", f"forms=[pytorch,{FORM}]", f"benchmark.control=student_{FORM}"),
     *("report.sla_percentile=50", "benchmark.sweep.lengths=[8]", "profile.texts=2"),
     *("load.seconds=0.1", "load.steps=1"),
 )
 ROLES = ("teacher", "student")
-EACH = [(f"run.model={model}", f"run.form={form}") for form in FORMS for model in ROLES]
+EACH = [(f"run.model={model}", f"run.form={FORM}") for model in ROLES]
 STEPS = [
     *(("machine",), *(("quantize", *each) for each in EACH)),
     *(("evaluate", *each) for each in EACH),
@@ -67,23 +63,16 @@ STEPS = [
 ]
 
 DRIVER = """
-import json, shutil, sys
+import json, sys
 from tests.conftest import run_stage
 from stages.predict import main
-steps, settings, forms = map(json.loads, sys.argv[1:])
+steps, settings = map(json.loads, sys.argv[1:])
 sys.argv = ["predict", "good film"]
 for stage, *overrides in steps:
     print(run_stage(stage, *settings, *overrides), flush=True)
-for form in forms:
-    run_stage("release", *settings, f"release.variant=student_{form}")
-    main()
-    shutil.copyfile("data/release/README.md", f"{form}.md")
+run_stage("release", *settings, "release.variant=student_table_of_4")
+main()
 """
-
-
-@pytest.fixture(scope="module", params=FORMS)
-def form(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +85,7 @@ def printed(
         shutil.copytree(ROOT / "stages", directory / "stages")
         (directory / "stages/core/engines/lookup.py").write_text(ENGINE)
         shutil.copytree(finished, directory / "project", symlinks=True)
-        arguments = (json.dumps(each) for each in (STEPS, [*tiny, *SETTINGS], FORMS))
+        arguments = (json.dumps(each) for each in (STEPS, [*tiny, *SETTINGS]))
         done = subprocess.run(
             [sys.executable, "-c", DRIVER, *arguments],
             cwd=directory / "project",
@@ -115,16 +104,14 @@ def printed(
         yield [line for line in text.splitlines() if line.strip()]
 
 
-def test_its_form_is_quantized_and_predicted_with(printed: list[str], form: str) -> None:
-    said = {"table_of_4": "4 entries", "openvino": "14 integer products, "}[form]
-    assert any(line.startswith(f"data/models/teacher/{form}, {said}") for line in printed)
-    predicted = dict(zip(FORMS, printed[-len(FORMS) :], strict=True))[form]
-    assert predicted.split("\t")[0] in ("positive", "negative")
+def test_its_form_is_quantized_and_predicted_with(printed: list[str]) -> None:
+    assert any(line.startswith(f"data/models/teacher/{FORM}, 4 entries") for line in printed)
+    assert printed[-1].split("\t")[0] in ("positive", "negative")
 
 
 @pytest.mark.parametrize("model", ROLES)
-def test_its_variants_are_in_every_table(printed: list[str], model: str, form: str) -> None:
-    variant = f"{model}_{form}"
+def test_its_variants_are_in_every_table(printed: list[str], model: str) -> None:
+    variant = f"{model}_{FORM}"
     assert len(pd.read_parquet(f"data/evaluation/{variant}/predictions.parquet"))
     assert set(json.loads(Path(f"reports/evaluation/{variant}.json").read_text())["test"])
     assert variant in pd.read_parquet("data/benchmark/samples.parquet")["variant"].unique()
@@ -134,18 +121,13 @@ def test_its_variants_are_in_every_table(printed: list[str], model: str, form: s
 
 
 @pytest.mark.parametrize("page", ["reports/results.md", "reports/index.html"])
-def test_the_report_calls_them_by_their_title(printed: list[str], page: str, form: str) -> None:
+def test_the_report_calls_them_by_their_title(printed: list[str], page: str) -> None:
     text = Path(page).read_text()
-    title = {"table_of_4": "Table", "openvino": "OpenVINO INT8"}[form]
-    assert f"BERT 3×32, {title}" in text
-    assert f"BERT 2×32, {title}" in text
+    assert "BERT 3×32, Table" in text
+    assert "BERT 2×32, Table" in text
 
 
-def test_its_model_card_has_the_engines_example(printed: list[str], form: str) -> None:
-    _, front, card = Path(f"{form}.md").read_text().split("---", 2)
-    library, code = {
-        "table_of_4": ("lookup", "print('at most 32 tokens')"),
-        "openvino": ("openvino", "tokenizer.enable_truncation(32)"),
-    }[form]
-    assert yaml.safe_load(front)["library_name"] == library
-    assert code in card
+def test_its_model_card_has_the_engines_example(printed: list[str]) -> None:
+    _, front, card = Path("data/release/README.md").read_text().split("---", 2)
+    assert yaml.safe_load(front)["library_name"] == "lookup"
+    assert "print('at most 32 tokens')" in card

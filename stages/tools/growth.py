@@ -54,7 +54,7 @@ STEPS = 50  # of training, whose batches are long and short ones
 NEW = [
     *("data=local", "data.source.path=texts.csv", "data.text=text", "data.label=label"),
     # As README advises for many texts.
-    *("augment.spans=0", "augment.joined=0", "augment.replaced=0"),
+    *("augment.spans=0", "augment.joined=0"),
 ]
 ROOT, MODULE = Path(__file__).parents[2], "stages.tools.growth"
 # What wait4 says of a process's memory is at least that of the process which started it.

@@ -80,8 +80,6 @@ class AugmentConfig(Section):
     clauses: bool
     spans: NonNegativeInt
     joined: NonNegativeInt
-    replaced: NonNegativeInt
-    replaced_share: Share
 
 
 class StudentConfig(Section):

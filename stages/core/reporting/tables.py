@@ -206,11 +206,12 @@ def speedups(table: pd.DataFrame, control: dict[str, Estimate], twin: str) -> pd
 
 
 def beside_the_post(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the post's table with our row under each of its, for the variants that we have."""
+    """Return the post's table with our row under each of its, and the recommended variant's."""
     post = POST.dropna().filter(table.index, axis="index")
+    chosen = table.index[table["recommended"]].difference(post.index)
     theirs = render(post.assign(label=post["label"] + " (post)"), POST_ROWS)
     ours = render(table.assign(ms=table["post_model_mean_ms"]), POST_ROWS)
-    return pd.concat([theirs, ours.map("**{}**".format)]).loc[post.index]
+    return pd.concat([theirs, ours.map("**{}**".format)]).loc[[*post.index, *chosen]]
 
 
 def step_by_step(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,16 +1,13 @@
 """Texts made from others, for a teacher to label: their labels are what it says of them.
 
-Quantity is what a student needs (Jiao et al., 2020, "TinyBERT", arXiv:1909.10351), and a changed
-text need not keep its meaning, since the teacher reads the changed one.
+Quantity is what a student needs (Jiao et al., 2020, "TinyBERT", arXiv:1909.10351), and a part of a
+text need not keep its meaning, since the teacher reads the part.
 """
 
-from collections import Counter
 from collections.abc import Iterable
 from random import Random
 
 import regex
-import torch
-from transformers import PreTrainedTokenizerBase
 
 CJK = r"\p{Han}\p{Hiragana}\p{Katakana}"
 # In these scripts, no spaces separate words: each character, with its marks, counts as one.
@@ -22,8 +19,6 @@ BREAK = regex.compile(r'[,;:.!?()"，、。；：！？…（）「」『』،؛
 JOINTS = (", ", " and ", " but ", "; ", ". ")  # between clauses
 ENGLISH = 0.05  # the share of clauses with "and" in it above which they are English
 JOINT_CJK = "，"
-NEIGHBOURS = 8  # of a word
-ROWS = 512  # of a product with all words
 RUN = 8  # words that a made text may not share with a held-out one
 WHOLE = 4  # words from which on a held-out text does not occur in others by chance
 
@@ -54,42 +49,6 @@ def joined(parts: list[str], count: int, random: Random) -> list[str]:
         first, joint, second = (random.choice(each) for each in (parts, joints, parts))
         found.append(first + (JOINT_CJK if regex.search(f"[{CJK}]", first) else joint) + second)
     return found
-
-
-def replaced(text: str, near: dict[str, list[str]], share: float, random: Random) -> str:
-    """Return a text with about a `share` of its words replaced by a neighbour, if they have any."""
-
-    def other(match: regex.Match[str]) -> str:
-        names = near.get(match[0].casefold())
-        return random.choice(names) if names and random.random() < share else match[0]
-
-    return WORD.sub(other, text)
-
-
-def neighbours(
-    texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, embeddings: torch.Tensor
-) -> dict[str, list[str]]:
-    """Return the words of `texts` nearest to each, by the cosine of their embeddings.
-
-    `embeddings` has the shape (tokens, width). Words of several tokens have none.
-    """
-    counts = Counter(word.casefold() for text in texts for word in WORD.findall(text))
-    # With a space, as inside a text: some tokenizers have other tokens for a beginning.
-    words = [word for word, _ in counts.most_common() if not word.isdecimal()]
-    tokens = tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
-    known: dict[int, str] = {}  # the most frequent word of a token
-    for word, ids in zip(words, tokens, strict=True):
-        if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
-            known.setdefault(ids[0], word)
-    names = [*known.values()]
-    vectors = torch.nn.functional.normalize(embeddings[[*known]].float(), dim=1)
-    near = {}
-    for start in range(0, len(names), ROWS):
-        likeness = vectors[start : start + ROWS] @ vectors.T
-        best = likeness.topk(min(NEIGHBOURS + 1, len(names))).indices[:, 1:]  # the first is itself
-        for name, places in zip(names[start : start + ROWS], best.tolist(), strict=True):
-            near[name] = [names[place] for place in places]
-    return near
 
 
 class HeldOut:

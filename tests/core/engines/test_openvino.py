@@ -1,7 +1,6 @@
 """OpenVINO: what it quantizes, the logits of what is served, and damaged files."""
 
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,36 +14,11 @@ from stages.core.launch.errors import InputError
 from stages.core.serving.answers import classify
 from stages.core.serving.classifier import encode, load_classifier, load_tokenizer
 from stages.core.serving.variant import Variant
-from tests.conftest import Make, run_stage
 
 FORM = Variant("teacher", "openvino").directory
 PRODUCTS = 3 * 4 + 2  # four a layer, pooler and classifier
-QUANTIZE = (
-    *("quantize", "run.model=teacher", "run.form=openvino"),
-    *("quantize=[int8,openvino]", "forms=[pytorch,onnx,int8,openvino]"),
-    "quantize.openvino.texts=20",
-)
+QUANTIZE = ("quantize", "run.model=teacher", "run.form=openvino")
 TEXTS = ["a lovely film", "bad awful poor story and the music was dull", "story", "good " * 50]
-
-
-@pytest.fixture(scope="module")
-def made(finished: Path, tiny: list[str], shared: Callable[[str, Make], Path]) -> Path:
-    """Return a copy of the finished experiment that holds the form, and quantize's summary."""
-
-    def make(directory: Path) -> None:
-        shutil.copytree(finished, directory / "project", symlinks=True)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(directory / "project")
-            summary = run_stage(*QUANTIZE[:1], *tiny, *QUANTIZE[1:])
-        (directory / "summary.txt").write_text(summary)
-
-    return shared("openvino", make)
-
-
-@pytest.fixture
-def here(made: Path, enter: Callable) -> Callable[..., str]:
-    """Enter a copy of the experiment that holds the form; return what runs a stage in it."""
-    return enter(made / "project")
 
 
 def inputs(batch: int) -> Iterator[Inputs]:
@@ -58,30 +32,30 @@ def logits(variant: str, batch: int) -> np.ndarray:
     return np.concatenate([serve(each) for each in inputs(batch)])
 
 
-def test_every_product_by_weights_is_an_integer_one(made: Path) -> None:
-    summary = (made / "summary.txt").read_text()
-    pattern = rf"{FORM}, (\d+) integer products, with an error of (.+)%"
-    found = re.fullmatch(pattern, summary)
+def test_every_product_by_weights_is_an_integer_one(project: Callable) -> None:
+    found = re.fullmatch(
+        rf"{FORM}, (\d+) integer products, with an error of (.+)%", project(*QUANTIZE)
+    )
     assert found
     assert int(found[1]) == PRODUCTS
     assert 0 < float(found[2]) < 20
 
 
 @pytest.mark.parametrize("batch", [1, len(TEXTS)])
-def test_the_logits_are_near_those_of_fp32(here: Callable, batch: int) -> None:
+def test_the_logits_are_near_those_of_fp32(project: Callable, batch: int) -> None:
     exact = logits("onnx", batch)
     difference = np.abs(logits("openvino", batch) - exact).max()
     assert 0 < difference < 0.1 * np.abs(exact).max()
 
 
-def test_an_answer_outlives_the_next_call(here: Callable) -> None:
+def test_an_answer_outlives_the_next_call(project: Callable) -> None:
     classifier = load_classifier(FORM, threads=1)
     assert classifier.threads == 1
     first, second = (classifier.logits(each) for each in [*inputs(1)][:2])
     assert not np.array_equal(first, second)
 
 
-def test_the_profile_finds_what_the_model_is_made_of(here: Callable) -> None:
+def test_the_profile_finds_what_the_model_is_made_of(project: Callable) -> None:
     texts = [*inputs(1)]
     operators, ms = load_engine("openvino").profile(FORM, texts, 1)
     kind_of = {name: kind for kind, names in openvino.OPERATORS.items() for name in names}
@@ -92,7 +66,7 @@ def test_the_profile_finds_what_the_model_is_made_of(here: Callable) -> None:
 
 
 def test_the_model_cards_example_gives_the_same_label(
-    here: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    project: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     classifier, tokenizer = load_classifier(FORM, threads=1), load_tokenizer(FORM)
     expected = [classify(classifier, tokenizer, [text])[0] for text in TEXTS]
@@ -104,24 +78,24 @@ def test_the_model_cards_example_gives_the_same_label(
     assert len({*expected}) == 2
 
 
-def test_excluded_nodes_stay_fp32(here: Callable) -> None:
+def test_excluded_nodes_stay_fp32(project: Callable) -> None:
     for patterns, left in (
         ("['*/layer.0/*','*/classifier/*']", 3 + 1),
         ("['MatMul_*']", 3),  # that of each fused attention
     ):
-        said = here(*QUANTIZE, f"quantize.openvino.exclude_nodes={patterns}")
+        said = project(*QUANTIZE, f"quantize.openvino.exclude_nodes={patterns}")
         assert f"{PRODUCTS - left} integer products" in said
     with pytest.raises(InputError, match="exclude_nodes has 'nothing', which matches no node"):
-        here(*QUANTIZE, "quantize.openvino.exclude_nodes=[nothing]")
+        project(*QUANTIZE, "quantize.openvino.exclude_nodes=[nothing]")
 
 
 def test_products_that_stay_fp32_fail_the_check(
-    here: Callable, monkeypatch: pytest.MonkeyPatch
+    project: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (FORM / "model.bin").read_bytes()
     monkeypatch.setattr("nncf.quantize", lambda model, *_, **__: model)
     with pytest.raises(InputError, match=rf"^0 products .*not {PRODUCTS}:"):
-        here(*QUANTIZE)
+        project(*QUANTIZE)
     assert (FORM / "model.bin").read_bytes() == before
 
 
@@ -134,7 +108,7 @@ def damage(name: str, change: Callable[[bytes], bytes]) -> None:
     "change",
     [lambda whole: whole[: len(whole) // 2], lambda whole: b"", lambda whole: b"\xff" * 100],
 )
-def test_a_damaged_file_is_named(here: Callable, name: str, change: Callable) -> None:
+def test_a_damaged_file_is_named(project: Callable, name: str, change: Callable) -> None:
     damage(name, change)
     with pytest.raises(InputError, match=rf"{FORM}/model.xml is damaged .*; remove it, then"):
         load_classifier(FORM)
@@ -151,14 +125,14 @@ def test_a_damaged_file_is_named(here: Callable, name: str, change: Callable) ->
     ],
 )
 def test_weights_at_no_place_are_one_message(
-    here: Callable, pattern: bytes, replacement: bytes
+    project: Callable, pattern: bytes, replacement: bytes
 ) -> None:
     damage("model.xml", lambda whole: re.sub(pattern, replacement, whole, count=1))
     with pytest.raises(InputError, match=r"model.xml is damaged"):
         load_classifier(FORM)
 
 
-def test_entities_of_the_graph_are_not_resolved(here: Callable, tmp_path: Path) -> None:
+def test_entities_of_the_graph_are_not_resolved(project: Callable, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("input_ids")
     entity = f'<!DOCTYPE net [<!ENTITY name SYSTEM "file://{tmp_path}/secret">]>\n<net '
     damage("model.xml", lambda whole: whole.replace(b"<net ", entity.encode(), 1))

@@ -68,6 +68,14 @@ def test_the_post_stands_above_our_rows(table: pd.DataFrame) -> None:
     ]
 
 
+def test_the_recommended_variant_stands_beside_the_post_too(table: pd.DataFrame) -> None:
+    found = table.assign(recommended=table.index == "teacher_onnx")
+    assert lines(tables.beside_the_post(found))[2:] == [
+        *lines(tables.beside_the_post(table))[2:],
+        "| **BERT 6×384** | **22.7M** | **95.0%** | **30 ms** | **50.0%** | **100.0%** |",
+    ]
+
+
 def test_every_step_of_the_post_stands_beside_ours(table: pd.DataFrame) -> None:
     assert lines(tables.step_by_step(table))[2:] == [
         "| Fine-tuned in PyTorch | 198 | | 60 | |",

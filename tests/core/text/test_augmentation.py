@@ -1,18 +1,14 @@
 from random import Random
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerBase
 
 from stages.core.text.augmentation import (
     WORD,
     HeldOut,
     clauses,
     joined,
-    neighbours,
-    replaced,
     spans,
 )
 
@@ -34,7 +30,6 @@ def test_characters_are_the_words_of_scripts_without_spaces() -> None:
     assert set(joined(["很好", "不错"], 9, Random(0))) <= {
         f"{first}，{second}" for first in ("很好", "不错") for second in ("很好", "不错")
     }
-    assert replaced(text, {"好": ["妙"]}, 1, Random(0)) == text.replace("好", "妙")
     assert HeldOut([text]).overlaps("我说这部电影很好看演真的") is True
     assert HeldOut([text]).overlaps("这部片子不好") is False
 
@@ -73,40 +68,6 @@ def test_only_english_clauses_are_joined_by_english_words() -> None:
 
     assert {"and", "but"} <= words("so it is", "a film and a half")
     assert not {"and", "but"} & words("une vie", "c'est beau")
-
-
-@given(TEXTS, st.integers())
-def test_replaced_words_are_neighbours_and_the_rest_stays(text: str, seed: int) -> None:
-    near = {"a": ["b"], "c": ["d", "e"]}
-    others = replaced(text, near, 0.5, Random(seed)).split()
-    for word, other in zip(text.split(), others, strict=True):
-        assert other == word or other in near[word]
-    assert replaced(text, near, 0, Random(seed)) == text
-
-
-def test_a_share_of_one_replaces_every_word_that_has_neighbours() -> None:
-    assert replaced("Good, very good!", {"good": ["fine"]}, 1, Random(0)) == "fine, very fine!"
-
-
-class WordTokenizer(PreTrainedTokenizerBase):
-    """A token a word; a word that is not known is two tokens."""
-
-    KNOWN = ("good", "fine", "bad")
-    unk_token_id = 9
-
-    def __init__(self) -> None:
-        pass
-
-    def __call__(self, texts: list[str], **_: bool) -> dict[str, list[list[int]]]:
-        words = (text.strip() for text in texts)
-        known = self.KNOWN
-        return {"input_ids": [[known.index(w)] if w in known else [7, 8] for w in words]}
-
-
-def test_neighbours_are_the_nearest_words_of_one_token() -> None:
-    embeddings = torch.tensor([[1.0, 0.1], [2.0, 0.0], [0.0, 1.0]])
-    found = neighbours(["Good and fine", "bad unheardof"], WordTokenizer(), embeddings)
-    assert found == {"good": ["fine", "bad"], "fine": ["good", "bad"], "bad": ["good", "fine"]}
 
 
 LONG = "one two three four five six seven eight nine ten"
