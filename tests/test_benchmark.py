@@ -144,7 +144,8 @@ def test_turns_are_taken_in_a_random_order_that_the_seed_decides() -> None:
         fake_samples(machine)
     first, again = (machine.turns for machine in machines)
     assert first == again
-    orders = {tuple(first[start : start + 7]) for start in range(0, len(first), 7)}
+    turns = len(NAMES)
+    orders = {tuple(first[start : start + turns]) for start in range(0, len(first), turns)}
     assert all(set(order) == set(NAMES) for order in orders)
     assert len(orders) > 50
 

@@ -85,7 +85,8 @@ def printed(
         shutil.copytree(ROOT / "stages", directory / "stages")
         (directory / "stages/core/engines/lookup.py").write_text(ENGINE)
         shutil.copytree(finished, directory / "project", symlinks=True)
-        arguments = (json.dumps(each) for each in (STEPS, [*tiny, *SETTINGS]))
+        without = [each for each in tiny if "openvino" not in each]
+        arguments = (json.dumps(each) for each in (STEPS, [*without, *SETTINGS]))
         done = subprocess.run(
             [sys.executable, "-c", DRIVER, *arguments],
             cwd=directory / "project",
