@@ -24,7 +24,7 @@ from stages.tools import peers
 from stages.tools.peers import UnsupportedError, ctranslate2_int8, llama_cpp_q8, roofline
 from stages.tools.peers import __main__ as tool
 from stages.tools.peers.heads import HEADS, with_head, write_head
-from tests.conftest import ROOT
+from tests.conftest import FORMS, ROOT
 
 PREFIX = f"{peers.__name__}."
 COMMAND = """
@@ -49,7 +49,7 @@ def test_peers_are_timed_and_judged_beside_our_forms(project: Callable, tiny: li
     )
     table = pd.read_csv("reports/peers.csv").set_index(["model", "engine"])
     for model in ("teacher", "student"):
-        forms = [f"{model}_{form}" for form in ("pytorch", "onnx", "int8")]
+        forms = [f"{model}_{form}" for form in FORMS]
         found = table.loc[model]
         assert {*found.index} == {*forms, *installed, "roofline"}
         assert found.index[-1] == "roofline"
