@@ -11,6 +11,7 @@ from stages.core.launch.errors import InputError
 from stages.core.serving.classifier import encode, load_classifier, load_tokenizer
 from stages.core.serving.variant import ROLES, Variant
 from stages.core.text.corpus import load_corpus
+from tests.conftest import FORMS, QUANTIZED
 from tests.families import FAMILIES, make
 
 
@@ -35,12 +36,13 @@ def test_a_teacher_of_every_family_is_trained_distilled_exported_quantized_and_s
     texts = load_corpus()["test"]["text"][:8]
     for model in ROLES:
         project("export", f"run.model={model}", *own)
-        project("quantize", f"run.model={model}", "run.form=int8", *own)
-        forms = [Variant(model, form).directory for form in ("pytorch", "onnx", "int8")]
+        for form in QUANTIZED:
+            project("quantize", f"run.model={model}", f"run.form={form}", *own)
+        forms = [Variant(model, form).directory for form in FORMS]
         tokenizer = load_tokenizer(forms[0])
         logits = [load_classifier(form).logits(encode(tokenizer, texts)) for form in forms]
         np.testing.assert_allclose(logits[1], logits[0], atol=1e-4)
-        assert np.isfinite(logits[2]).all()
+        assert np.isfinite(logits[2:]).all()
     student = AutoModelForSequenceClassification.from_pretrained(
         Variant("student", "pytorch").directory
     )

@@ -22,7 +22,7 @@ from stages.core.engines import (
     operator_name,
 )
 from stages.core.graph.quantization import matching
-from stages.core.launch.errors import InputError, readable
+from stages.core.launch.errors import InputError, readable, reason
 from stages.core.launch.paths import existing
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ model = openvino.compile_model(
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",  # of whatever is not an integer product
         "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_HYPER_THREADING": True,  # or else a thread for each physical core at most
+        "ENABLE_CPU_PINNING": False,  # or else other processes' threads get the same cores
     }},
 )
 inputs = {{each.any_name: np.array([values[each.any_name]]) for each in model.inputs}}
@@ -66,6 +68,7 @@ OPERATORS = {
     "activation": ("Gelu", "Tanh", "Relu"),
     "addition": ("Add",),
 }
+WITHOUT = "leave its form out: -S 'quantize=[int8]' -S 'forms=[pytorch,onnx,int8]'"
 # Operators between a MatMul and its constant weights.
 PREPARATION = {"Convert", "Multiply", "Subtract", "Transpose", "Reshape"}
 
@@ -100,6 +103,8 @@ def compile_model(file: Path, threads: int, *, profiled: bool = False) -> "Compi
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",  # or else bfloat16, where the CPU has it
         "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_HYPER_THREADING": True,  # or else a thread for each physical core at most
+        "ENABLE_CPU_PINNING": False,  # or else other processes' threads get the same cores
         "PERF_COUNT": profiled,
     }
     with readable(file):
@@ -142,7 +147,10 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
     file = existing(source / "model.onnx")
     with readable(file):
         onnx.load(file)  # which refuses weights outside the model's directory
+    try:
         model = openvino.Core().read_model(file)
+    except RuntimeError as error:
+        raise InputError(f"OpenVINO can't read {file} ({reason(error)}); {WITHOUT}") from error
     names = [each.any_name for each in model.inputs]
     nodes = [node.get_friendly_name() for node in model.get_ops()]
     excluded = matching(nodes, options.exclude_nodes)
@@ -164,7 +172,7 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
         odd = sorted({*found} ^ {*expected})
         raise InputError(
             f"{len(found)} products of {file} were quantized, not {len(expected)}: "
-            f"{', '.join(odd[:3])} differ; check exclude_nodes"
+            f"{', '.join(odd[:3])} differ; check exclude_nodes, or {WITHOUT}"
         )
     openvino.save_model(quantized, target / "model.xml", compress_to_fp16=False)
     return f"{len(found)} integer products"
