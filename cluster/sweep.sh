@@ -4,8 +4,8 @@
 #   cluster/sweep.sh settings.txt sbatch --time=4:00:00   # Slurm: an array, an element per line
 #   cluster/sweep.sh settings.txt sky jobs launch --yes   # SkyPilot: a machine per line
 #
-# A line holds settings, quoted as in a shell: seed=14 'quantize=[int8]'. REMOTE names the git remote
-# (origin). Nothing starts before the commit and both remotes are found good.
+# A line holds settings, quoted as in a shell: seed=14 'quantize=[int8]' 'forms=[pytorch,onnx,int8]'.
+# REMOTE names the git remote (origin). Nothing starts before the commit and both remotes are found good.
 set -euo pipefail
 
 die() {

@@ -35,8 +35,9 @@ def run(config: Settings) -> str:
             the encoder doesn't fit the models' settings, or report.quality names no class.
     """
     limit = config.model.max_length
-    check_models(config.student, limit)
+    notes = check_models(config.student, limit)
     corpus, facts = prepared(existing(CORPUS_SOURCE), config.data)
+    facts["notes"] += notes
     quality(config.report.quality, label_names(corpus))
     statistics = describe(corpus, limit)
     for note in facts["notes"]:
@@ -51,8 +52,10 @@ def run(config: Settings) -> str:
     return f"{CORPUS} with {rows} texts{note}"
 
 
-def check_models(student: StudentConfig, max_length: int) -> None:
+def check_models(student: StudentConfig, max_length: int) -> list[str]:
     """Build the models once, without training: so a setting that can't work is refused now.
+
+    Returns a note if the student is no smaller than the teacher.
 
     Raises:
         InputError: they can't read texts of `max_length`, or the student can't be built.
@@ -73,6 +76,9 @@ def check_models(student: StudentConfig, max_length: int) -> None:
                 f"model.max_length = {max_length}, but the {name} reads at most {longest} tokens; "
                 f"use {longest} or less"
             )
+    ours, theirs = (model.num_parameters() for model in (small, teacher))
+    note = f"the student has {ours} parameters, the teacher {theirs}; lower student.n_layers"
+    return [note] if ours >= theirs else []
 
 
 def prepared(root: Path, data: DataConfig) -> tuple[DatasetDict, dict[str, Any]]:

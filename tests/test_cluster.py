@@ -24,7 +24,7 @@ done
 git add --all && git commit --quiet --message Made && git push --quiet origin HEAD
 """
 PUSHED = "git commit --quiet --all --message Changed && git push --quiet origin HEAD"
-LINES = "# two of them\nseed=14 'quantize=[int8]'\n\n  \nseed=15"
+LINES = "# two of them\nseed=14 'data.columns=[a,b]'\n\n  \nseed=15"
 SBATCH = "cluster/sweep.sh ../settings.txt sbatch --time=9"
 
 
@@ -91,7 +91,7 @@ def test_an_array_has_an_element_for_each_line(project: Path) -> None:
     assert (project.parent / "started").read_text().splitlines() == [
         *("sbatch", "--job-name=bert-latency", "--array=1-2", "--time=9"),
         *("cluster/experiment.sh", "run", str(project.parent / "remote.git"), commit),
-        *("seed=14 'quantize=[int8]'", "seed=15"),
+        *("seed=14 'data.columns=[a,b]'", "seed=15"),
     ]
 
 
@@ -100,7 +100,7 @@ def test_skypilot_gets_a_task_for_each_line(project: Path) -> None:
     started = (project.parent / "started").read_text().split("sky\n")[1:]
     assert [each.startswith("jobs\nlaunch\n--yes\n") for each in started] == [True, True]
     assert [each.split("SETTINGS=")[1].splitlines()[0] for each in started] == [
-        *("seed=14 'quantize=[int8]'", "seed=15")
+        *("seed=14 'data.columns=[a,b]'", "seed=15")
     ]
 
 

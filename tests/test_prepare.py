@@ -114,6 +114,13 @@ def test_what_no_later_stage_could_do_is_refused_before_the_training(
         project("prepare", override)
 
 
+def test_a_student_as_large_as_its_teacher_is_noted(project: Callable) -> None:
+    for layers, notes in ((2, 0), (3, 1)):
+        project("prepare", f"student.n_layers={layers}", "student.family=own")
+        found = json.loads(Path("reports/data.json").read_text())["notes"]
+        assert sum("; lower student.n_layers" in note for note in found) == notes
+
+
 def test_a_split_that_only_repeats_another_is_named(run: Callable) -> None:
     texts = make_texts(60)
     with pytest.raises(InputError, match=r"; dropped 20 dup.*validation split.*validation=\[\]"):

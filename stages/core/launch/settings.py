@@ -243,9 +243,13 @@ class Settings(Section):
         if "pytorch" not in self.forms:
             raise ValueError(f"forms = {self.forms} lacks pytorch, the baseline of every speed-up")
         for form in {*self.forms} - made:
-            raise ValueError(f"forms has {form!r}, but quantize.{form} is not set; add it")
+            raise ValueError(
+                f"forms has {form!r}, but quantize.{form} is not set; add it, or take it out"
+            )
         for form in self.quantize.keys() - {*self.forms}:
-            raise ValueError(f"quantize.{form} is set, but forms = {self.forms} lacks it; add it")
+            raise ValueError(
+                f"quantize.{form} is set, but forms = {self.forms} lacks it; add it, or take it out"
+            )
         names = {f"{model}_{form}" for model in ("teacher", "student") for form in self.forms}
         for key, name, known in (
             ("benchmark.control", self.benchmark.control, names),
