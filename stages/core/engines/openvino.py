@@ -137,7 +137,8 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
     """Quantize weights and activations to INT8, calibrated on train texts.
 
     Raises:
-        InputError: an option names what the graph lacks, or a product stays in fp32.
+        InputError: an option names what the graph lacks, a product stays in fp32, or the library
+            doesn't know what is in the graph.
     """
     import nncf
     import onnx
@@ -159,14 +160,17 @@ def quantize(source: Path, target: Path, options: Options, sample: Sample) -> st
     alphas = nncf.AdvancedSmoothQuantParameters()
     if options.smooth_quant_alpha is not None:
         alphas.matmul = options.smooth_quant_alpha
-    quantized = nncf.quantize(
-        model,
-        nncf.Dataset(texts),
-        subset_size=len(texts),
-        model_type=nncf.ModelType.TRANSFORMER,
-        ignored_scope=nncf.IgnoredScope(names=excluded),
-        advanced_parameters=nncf.AdvancedQuantizationParameters(smooth_quant_alphas=alphas),
-    )
+    try:
+        quantized = nncf.quantize(
+            model,
+            nncf.Dataset(texts),
+            subset_size=len(texts),
+            model_type=nncf.ModelType.TRANSFORMER,
+            ignored_scope=nncf.IgnoredScope(names=excluded),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(smooth_quant_alphas=alphas),
+        )
+    except nncf.InternalError as error:  # such as over the branches in DeBERTa's graph
+        raise InputError(f"NNCF can't quantize {file} ({reason(error)}); {WITHOUT}") from error
     found = products(quantized, integer=True)
     if found != expected:
         odd = sorted({*found} ^ {*expected})
