@@ -36,14 +36,15 @@ def test_a_teacher_of_every_family_is_trained_distilled_exported_quantized_and_s
     texts = load_corpus()["test"]["text"][:8]
     for model in ROLES:
         project("export", f"run.model={model}", *own)
+        able = [form for form in FORMS if (family, form) != ("deberta-v2", "openvino")]
         for form in QUANTIZED:
             step = ("quantize", f"run.model={model}", f"run.form={form}", *own)
-            if (family, form) == ("deberta-v2", "openvino"):
+            if form in able:
+                project(*step)
+            else:
                 with pytest.raises(InputError, match=r"NNCF can't .*; leave its form out: -S "):
                     project(*step)
-            else:
-                project(*step)
-        forms = [each for form in FORMS if (each := Variant(model, form).directory).exists()]
+        forms = [Variant(model, form).directory for form in able]
         tokenizer = load_tokenizer(forms[0])
         logits = [load_classifier(form).logits(encode(tokenizer, texts)) for form in forms]
         np.testing.assert_allclose(logits[1], logits[0], atol=1e-4)
