@@ -222,6 +222,13 @@ def tiny(sources: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def lean(tiny: list[str]) -> list[str]:
+    """Return `tiny` without OpenVINO, for runs by DVC, where its calibration would take minutes."""
+    kept = [each for each in tiny if "openvino" not in each]
+    return [*kept, "quantize=int8", "forms=[pytorch,onnx,int8]"]
+
+
+@pytest.fixture(scope="session")
 def finished(shared: Callable[[str, Make], Path], tiny: list[str]) -> Path:
     """Return the directory of an experiment that every stage has run in."""
 

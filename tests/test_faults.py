@@ -165,8 +165,8 @@ class Workspace:
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Workspace:
-    return Workspace(tmp_path_factory.mktemp("faults") / "project", tiny)
+def workspace(tmp_path_factory: pytest.TempPathFactory, lean: list[str]) -> Workspace:
+    return Workspace(tmp_path_factory.mktemp("faults") / "project", lean)
 
 
 @pytest.fixture

@@ -37,13 +37,11 @@ NOT_RUN = {  # by how they begin, and why
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory, tiny: list[str], sources: Path) -> Clone:
+def clone(tmp_path_factory: pytest.TempPathFactory, lean: list[str], sources: Path) -> Clone:
     """Return a clone on main with the toy experiment committed, and the files README names."""
     clone = Clone(tmp_path_factory.mktemp("recipes") / "project")
-    # Without OpenVINO, which would take minutes more.
-    toy = [each for each in tiny if "transfer" not in each and "openvino" not in each]
-    toy += ["quantize=int8", "forms=[pytorch,onnx,int8]"]
-    clone.shrink([*toy, f"data.source.path={sources / 'texts' / 'train.csv'}"])
+    without_transfer = [each for each in lean if "transfer" not in each]
+    clone.shrink([*without_transfer, f"data.source.path={sources / 'texts' / 'train.csv'}"])
     clone.dvc("repro")
     own = clone.directory
     texts = make_texts(200, seed=2).rename(columns={"text": "body", "label": "stars"})

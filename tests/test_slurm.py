@@ -77,10 +77,10 @@ def slurm(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def project(tmp_path: Path, tiny: list[str]) -> Clone:
+def project(tmp_path: Path, lean: list[str]) -> Clone:
     """Return a clone with the toy experiment in both of its remotes."""
     clone = Clone(tmp_path / "project")
-    clone.shrink(tiny)
+    clone.shrink(lean)
     clone.run("git", "init", "--quiet", "--bare", "../remote.git")
     clone.run("git", "remote", "set-url", "origin", "../remote.git")
     (tmp_path / "store").mkdir()
