@@ -65,7 +65,10 @@ class Workspace:
         self.seconds = self._first_run()
         clone.commit("Undisturbed")
         with chdir(directory):
-            stages = recorded_stages()
+            # The committed lock has forms besides that this experiment lacks.
+            stages = {
+                name: each for name, each in recorded_stages().items() if name in self.seconds
+            }
             self.outputs = {path: digest(path) for path in self._untimed(stages)}
             self.calls = self._calls()
         self.modules: dict[str, list[str]] = {}
