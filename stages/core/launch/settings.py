@@ -242,11 +242,11 @@ class Settings(Section):
             raise ValueError(f"forms = {self.forms} has a name twice")
         if "pytorch" not in self.forms:
             raise ValueError(f"forms = {self.forms} lacks pytorch, the baseline of every speed-up")
-        for form in {*self.forms} - made:
+        for form in (each for each in self.forms if each not in made):
             raise ValueError(
                 f"forms has {form!r}, but quantize.{form} is not set; add it, or take it out"
             )
-        for form in self.quantize.keys() - {*self.forms}:
+        for form in (each for each in self.quantize if each not in self.forms):
             raise ValueError(
                 f"quantize.{form} is set, but forms = {self.forms} lacks it; add it, or take it out"
             )
