@@ -22,10 +22,11 @@ def test_every_variant_spends_time_on_what_it_is_made_of(profile: pd.DataFrame) 
     for variant in VARIANTS:
         spent = milliseconds(profile, variant)
         form = Variant.named(variant).form
-        expected = set(KINDS) - ({"quantize/dequantize"} if form not in QUANTIZED else set())
         if form == "openvino":  # what its products contain depends on the machine
-            expected = set(spent.index) | {"matrix products", "quantize/dequantize", "attention"}
-        assert set(spent.index) == expected
+            assert set(spent.index) >= {"matrix products", "quantize/dequantize", "attention"}
+        else:
+            expected = set(KINDS) - ({"quantize/dequantize"} if form not in QUANTIZED else set())
+            assert set(spent.index) == expected
         assert (spent.drop("overhead") > 0).all()
 
 

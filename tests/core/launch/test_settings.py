@@ -85,7 +85,10 @@ BAD = [
     ("forms=[pytorch,onnx]", "quantize.int8 is set, but forms = .* lacks it"),
     ("benchmark.control=student_int4", "benchmark.control = 'student_int4' is unknown; use one of"),
     ("release.variant=best", "release.variant = 'best' is unknown; use one of recommended"),
-    ("run.form=int4", r"run.form = 'int4' is not one of forms = \['pytorch', .*\]"),
+    (
+        "run.form=int4",
+        r"run.form = 'int4' is not one of forms = \['pytorch', 'onnx', 'int8', 'openvino'\]",
+    ),
 ]
 
 
