@@ -78,9 +78,8 @@ class Classify(Worker):
 
     def __init__(self) -> None:
         super().__init__()
-        self.answer = answering(
-            model_directory(os.environ[VARIANT] or None), int(os.environ[THREADS])
-        )
+        directory = model_directory(os.environ[VARIANT] or None)
+        self.answer = answering(directory, int(os.environ[THREADS]), every_length=True)
 
     def forward(self, data: Any) -> Any:
         """Return the answers to each of the requests; without batches, to the only one."""

@@ -25,7 +25,7 @@ from tokenizers import Tokenizer
 
 from stages.core.engines import WARMUP, load_engine, milliseconds
 from stages.core.launch.errors import InputError
-from stages.core.serving.answers import classify
+from stages.core.serving.answers import classify, warm_up
 from stages.core.serving.classifier import Classifier, encode, load_classifier, load_tokenizer
 from stages.core.serving.variant import Manifest
 
@@ -116,7 +116,7 @@ def serve(directory: Path, threads: int, load: Load = load_classifier) -> None:
         "trial": partial(trial, classifier, tokenizer),
         "profile": partial(profile, directory, classifier, tokenizer),
     }
-    classify(classifier, tokenizer, ["A first call."])
+    warm_up(classifier, tokenizer)  # as a server does
     rest()
     answer({"threads": classifier.threads})
     gc.freeze()  # loaded objects stay, and need no collector

@@ -1,5 +1,6 @@
 """Texts to labels (`classify`, what is timed) or to labels with probabilities (`answering`)."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from stages.core.serving.variant import MANIFEST, Variant
 from stages.core.task.decoding import predicted, probabilities
 
 Answer = tuple[str, float]  # a label and its probability
+WARM_UP_SECONDS = 2.0
 
 
 def classify(classifier: Classifier, tokenizer: Tokenizer, texts: list[str]) -> list[str]:
@@ -21,10 +23,28 @@ def classify(classifier: Classifier, tokenizer: Tokenizer, texts: list[str]) -> 
     return [classifier.labels[answer] for answer in answers]
 
 
-def answering(directory: Path, threads: int) -> Callable[[list[str]], list[Answer]]:
+def warm_up(classifier: Classifier, tokenizer: Tokenizer) -> None:
+    """Compute logits for each length, short ones first, for at most WARM_UP_SECONDS.
+
+    OpenVINO takes up to three times as long for the first text of a length, since it generates its
+    kernels in that call.
+    """
+    limit = tokenizer.truncation["max_length"]
+    inputs = encode(tokenizer, ["a " * limit])
+    end = time.perf_counter() + WARM_UP_SECONDS
+    for length in range(2, limit + 1):
+        classifier.logits({name: values[:, :length] for name, values in inputs.items()})
+        if time.perf_counter() > end:
+            break
+
+
+def answering(
+    directory: Path, threads: int, *, every_length: bool = False
+) -> Callable[[list[str]], list[Answer]]:
     """Return a function from texts, answered in one call, to the answer for each.
 
-    It is warm: a first call is slower than all others.
+    It is warm: a first call is slower than all others. With `every_length`, so is the first text of
+    a length.
     """
     classifier, tokenizer = load_classifier(directory, threads), load_tokenizer(directory)
 
@@ -36,6 +56,8 @@ def answering(directory: Path, threads: int) -> Callable[[list[str]], list[Answe
         ]
 
     answer(["A first call."])
+    if every_length:
+        warm_up(classifier, tokenizer)
     return answer
 
 
