@@ -1,6 +1,6 @@
 """Find how many requests a second each variant answers within the SLA.
 
-A request that arrives while another is answered waits, so that a variant misses the SLA before its
+A request that arrives while another is answered waits, so a variant misses the SLA before its
 cores are saturated. MLPerf's load generator sends the requests and takes the times, in a process
 of its own for each variant; to the HTTP server, it sends them from this one.
 """
@@ -44,20 +44,23 @@ def run(config: Settings) -> str:
     before = Clocks.read([])
     for variant in tqdm(variants(config.forms), desc="load", unit="variant", disable=None):
         with Worker(variant.name, variant.directory, config.benchmark.threads) as worker:
-            rows = search(attempts(by_worker(worker, texts), config), config.load, config.report)
+            tried = partial(attempt, by_worker(worker, texts), config)
+            rows = search(tried, config.load, config.report)
             tables.append(pd.DataFrame(rows).assign(variant=variant.name, http=False))
     alone = pd.concat(tables).query("scenario == 'SingleStream'").set_index("variant")["rate"]
     fastest = str(alone.idxmax())
     options = (f"--variant={fastest}", f"--threads={config.benchmark.threads}")
     with serving(*options) as (_, port):
         by_http = partial(run_trial, partial(post, port), texts, threads=CLIENTS)
-        rows = bisect(attempts(by_http, config), alone.max(), 1, config.load.steps, config.report)
+        tried = partial(attempt, by_http, config)
+        rows = bisect(tried, alone.max(), 1, config.load.steps, config.report)
         tables.append(pd.DataFrame(rows).assign(variant=fastest, http=True))
+    disturbed = disturbances(before, Clocks.read([]))
     load = pd.concat(tables, ignore_index=True)
     file = REPORTS / "load.csv"
     columns = ["variant", "batch", "scenario", "rate", "requests", "ms", "http"]
     with atomic_file(file) as part:
-        load[columns].round(4).assign(**disturbances(before)).to_csv(part, index=False)
+        load[columns].round(4).assign(**disturbed).to_csv(part, index=False)
     most = load.loc[load["rate"].idxmax()]
     return f"{file}: {most['variant']} answers up to {most['rate']:.3g} texts a second"
 
@@ -70,7 +73,9 @@ def search(attempt: Attempt, settings: LoadConfig, constraints: ReportConfig) ->
     alone = attempt("SingleStream", MOST, 1)
     together = attempt("Offline", alone["rate"], settings.batch)
     yield from (alone, together)
-    for most in (alone, together) if alone["ms"] <= constraints.sla_ms else ():
+    if alone["ms"] > constraints.sla_ms:
+        return
+    for most in (alone, together):
         yield from bisect(attempt, most["rate"], most["batch"], settings.steps, constraints)
 
 
@@ -90,22 +95,20 @@ def bisect(
         met, missed = (rate, missed) if tried["ms"] <= constraints.sla_ms else (met, rate)
 
 
-def attempts(answer: Callable[[Trial], Answer], config: Settings) -> Attempt:
-    """Return a function that runs one trial and returns its row."""
-
-    def attempt(scenario: Scenario, rate: float, batch: int) -> Row:
-        trial = Trial(
-            scenario=scenario,
-            rate=rate,
-            seconds=config.load.seconds,
-            batch=batch,
-            wait_ms=config.load.wait_ms,
-            percentile=config.report.sla_percentile,
-            seed=config.seed,
-        )
-        return {"batch": batch, "scenario": scenario} | answer(trial)
-
-    return attempt
+def attempt(
+    answer: Callable[[Trial], Answer], config: Settings, scenario: Scenario, rate: float, batch: int
+) -> Row:
+    """Run one trial and return its row."""
+    trial = Trial(
+        scenario=scenario,
+        rate=rate,
+        seconds=config.load.seconds,
+        batch=batch,
+        wait_ms=config.load.wait_ms,
+        percentile=config.report.sla_percentile,
+        seed=config.seed,
+    )
+    return {"batch": batch, "scenario": scenario} | answer(trial)
 
 
 def by_worker(worker: Worker, texts: list[str]) -> Callable[[Trial], Answer]:

@@ -248,23 +248,13 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
 
 
 @pytest.fixture
-def enter(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: list[str]
-) -> Callable[[Path], Callable[..., Any]]:
-    """Return what enters a copy of a project and returns what runs a stage in it."""
-
-    def enter_copy(source: Path) -> Callable[..., Any]:
-        copy = shutil.copytree(source, tmp_path / "project", symlinks=True)
-        monkeypatch.chdir(copy)
-        return lambda stage, *overrides: run_stage(stage, *tiny, *overrides)
-
-    return enter_copy
-
-
-@pytest.fixture
-def project(finished: Path, enter: Callable) -> Callable[..., Any]:
+def project(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: list[str]
+) -> Callable[..., Any]:
     """Enter a copy of the finished experiment; return what runs a stage in it."""
-    return enter(finished)
+    copy = shutil.copytree(finished, tmp_path / "project", symlinks=True)
+    monkeypatch.chdir(copy)
+    return lambda stage, *overrides: run_stage(stage, *tiny, *overrides)
 
 
 @pytest.fixture

@@ -2,14 +2,11 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 
@@ -155,7 +152,7 @@ def test_a_directory_that_can_not_be_written_is_named(workspace: Path) -> None:
     ],
 )
 def test_a_missing_input_is_named(empty: Callable, command: str, missing: str) -> None:
-    with pytest.raises(Exception, match=r".") as raised:
+    with pytest.raises(FileNotFoundError, match=missing) as raised:
         empty(*command.split())
     hint = user_hint(raised.value) or ""
     assert re.search(rf"no {missing}", hint)
@@ -173,33 +170,6 @@ def test_a_damaged_input_keeps_its_traceback_and_points_to_verify(
     assert done.stderr.splitlines()[-1] == (
         "This is a bug, or a file is damaged; make verify tells which."
     )
-
-
-STAGE = """
-import time
-from stages.core.launch.command import end_with_dvc
-end_with_dvc()
-print("ready", flush=True)
-time.sleep(60)
-"""
-DVC = f"""
-import os, subprocess, sys, time
-subprocess.Popen([sys.executable, "-c", {STAGE!r}], env=os.environ | {{"DVC_STAGE": "a"}})
-time.sleep(60)
-"""
-
-
-def test_a_stage_ends_with_the_dvc_that_runs_it() -> None:
-    command = [sys.executable, "-c", DVC]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as dvc:
-        assert dvc.stdout
-        assert dvc.stdout.readline() == "ready\n"
-        (stage,) = psutil.Process(dvc.pid).children()
-        dvc.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while stage.is_running() and stage.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline, "the stage outlives its dvc"
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(("first", "reported"), [("stages", False), ("json", True)])

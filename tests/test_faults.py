@@ -252,9 +252,13 @@ def test_a_second_repro_is_refused_and_harms_nothing(
     assert workspace.problems() == ""
 
 
-def test_a_killed_report_leaves_no_metrics_and_nothing_of_yesterday(workspace: Workspace) -> None:
+def outputs_of(workspace: Workspace, stage: str) -> list[Path]:
     with chdir(workspace.directory):
-        outs = [Path(out["path"]).absolute() for out in recorded_stages()["report"]["outs"]]
+        return [Path(out["path"]).absolute() for out in recorded_stages()[stage]["outs"]]
+
+
+def test_a_killed_report_leaves_no_metrics_and_nothing_of_yesterday(workspace: Workspace) -> None:
+    outs = outputs_of(workspace, "report")
     started = time.time()
     process = workspace.force("report")
     table = workspace.directory / "reports" / "results.csv"
@@ -266,18 +270,6 @@ def test_a_killed_report_leaves_no_metrics_and_nothing_of_yesterday(workspace: W
     left = [path for path in outs if path.exists()]
     assert workspace.directory / "reports" / "metrics.json" not in left
     assert [path for path in left if path.stat().st_mtime < started] == []
-    assert workspace.recover("dvc repro") == ""
-
-
-def test_a_failed_benchmark_leaves_no_samples(workspace: Workspace) -> None:
-    process = workspace.force("benchmark")
-    samples = workspace.directory / SAMPLES
-    wait_for(lambda: not samples.exists())
-    stage = stage_of(process)
-    assert stage
-    stage.kill()
-    assert process.wait() != 0
-    assert not samples.exists()
     assert workspace.recover("dvc repro") == ""
 
 
@@ -326,11 +318,6 @@ def spoil(file: Path, chance: random.Random) -> None:
     file.chmod(before.st_mode)
     if way == 3:
         os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-def outputs_of(workspace: Workspace, stage: str) -> list[Path]:
-    with chdir(workspace.directory):
-        return [Path(out["path"]).absolute() for out in recorded_stages()[stage]["outs"]]
 
 
 def damaged_output(workspace: Workspace, chance: random.Random, stage: str) -> str | None:

@@ -60,8 +60,8 @@ def our_cores(statistics: str, affinity: set[int]) -> list[list[float]]:
     return [seconds[core] for core in known]
 
 
-def conditions(before: Clocks, after: Clocks) -> dict[str, Any]:
-    """Return what can change a measurement: the load that was not ours, and the power settings.
+def disturbances(before: Clocks, after: Clocks) -> dict[str, Any]:
+    """Return how much of our cores a measurement did not have.
 
     Shares are of the time of our cores, from 0 to 1. Unknown values are null.
     """
@@ -71,17 +71,17 @@ def conditions(before: Clocks, after: Clocks) -> dict[str, Any]:
         "others_share": round(others / available, 4) if available else None,
         "stolen_share": round(passed["stolen"] / available, 4) if available else None,
         "throttled_periods": passed["throttled"],
+    }
+
+
+def power_settings() -> dict[str, Any]:
+    """Return what limits the speed of our cores. Unknown values are null."""
+    return {
         "cpu_quota": quota(),
         "governor": read(CPU / "cpu0/cpufreq/scaling_governor"),
         "boost": read(CPU / "cpufreq/boost"),
         "on_battery": _on_battery(),
     }
-
-
-def disturbances(before: Clocks) -> dict[str, Any]:
-    """Return how much of the machine a measurement that began at `before` did not have."""
-    found = conditions(before, Clocks.read([]))
-    return {name: found[name] for name in ("others_share", "stolen_share", "throttled_periods")}
 
 
 def _on_battery() -> bool | None:

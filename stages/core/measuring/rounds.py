@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from stages.core.launch.errors import InputError
 from stages.core.launch.settings import CONTROL, BenchmarkConfig, SweepConfig
-from stages.core.measuring.conditions import Clocks, conditions
+from stages.core.measuring.conditions import Clocks, disturbances, power_settings
 from stages.core.measuring.worker import Ask, Worker
 from stages.core.text.corpus import draw_texts
 
@@ -95,7 +95,7 @@ def measure_alone(
         before = Clocks.read(pids)
         ask = {name: worker.ask for name, worker in workers.items()}
         samples = measure(plan, ask, settings, random)
-        return samples, conditions(before, Clocks.read(pids))
+        return samples, disturbances(before, Clocks.read(pids)) | power_settings()
 
 
 def measure(

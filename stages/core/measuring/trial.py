@@ -116,8 +116,8 @@ def _settings(trial: Trial) -> lg.TestSettings:
     settings.qsl_rng_seed = trial.seed
     if trial.scenario == "Server":
         settings.server_target_qps = trial.rate
-        # Fixed, since the load generator else goes on until the tail is statistically significant;
-        # at least two, to have an interval.
+        # Fixed, because the load generator otherwise goes on until the tail is statistically
+        # significant; at least two, to have an interval.
         settings.min_query_count = max(2, math.ceil(trial.rate * trial.seconds))
         settings.max_query_count = settings.min_query_count
         settings.min_duration_ms = 0

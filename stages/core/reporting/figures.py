@@ -202,9 +202,7 @@ def _lines(
 
 def _tooltips(data: pd.DataFrame) -> list[alt.Tooltip]:
     return [
-        alt.Tooltip(f"{column}:Q", title=title, format=form)
-        if form
-        else alt.Tooltip(f"{column}:N", title=title)
+        alt.Tooltip(f"{column}:{'Q' if form else 'N'}", title=title, format=form or alt.Undefined)
         for column, (title, form) in TOOLTIPS.items()
         if column in data
     ]

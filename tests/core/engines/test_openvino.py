@@ -11,7 +11,6 @@ import pytest
 
 from stages.core.engines import Inputs, load_engine, openvino
 from stages.core.launch.errors import InputError
-from stages.core.serving.answers import classify
 from stages.core.serving.classifier import encode, load_classifier, load_tokenizer
 from stages.core.serving.variant import Variant
 
@@ -63,19 +62,6 @@ def test_the_profile_finds_what_the_model_is_made_of(project: Callable) -> None:
     assert {"embedding", "matrix products", "attention", "normalisation"} <= kinds
     assert {"quantize/dequantize", "addition", "overhead"} <= kinds
     assert 0 < sum(each[2] for each in operators) < ms
-
-
-def test_the_model_cards_example_gives_the_same_label(
-    project: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    classifier, tokenizer = load_classifier(FORM, threads=1), load_tokenizer(FORM)
-    expected = [classify(classifier, tokenizer, [text])[0] for text in TEXTS]
-    monkeypatch.chdir(FORM)
-    for text in TEXTS:
-        example = openvino.EXAMPLE.format(max_length=32, threads=1)
-        exec(example.replace('"A lovely film."', repr(text)), {})  # noqa: S102
-    assert capsys.readouterr().out.split() == expected
-    assert len({*expected}) == 2
 
 
 def test_excluded_nodes_stay_fp32(project: Callable) -> None:

@@ -147,7 +147,6 @@ def test_a_page_that_recommends_the_baseline_compares_it_with_nothing() -> None:
     assert sustained(found) == (
         "Teacher pytorch sustains 0 requests a second within 50 ms (p50, queueing included)"
     )
-    assert page(found)
     rows = page(found).split("### Under load")[1].split("## Accuracy")[0].splitlines()
     cells = {line.split("|")[1].strip(): line.split("|")[2:5] for line in rows if "|" in line}
     assert [each.strip() for each in cells["student int8"]] == ["167 (not 250)", "167", "333"]
