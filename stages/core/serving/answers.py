@@ -43,8 +43,7 @@ def answering(
 ) -> Callable[[list[str]], list[Answer]]:
     """Return a function from texts, answered in one call, to the answer for each.
 
-    It is warm: a first call is slower than all others. With `every_length`, so is the first text of
-    a length.
+    It makes the slow first call itself; with `every_length`, also one for each length.
     """
     classifier, tokenizer = load_classifier(directory, threads), load_tokenizer(directory)
 
