@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from mosec import Server, Worker
@@ -96,6 +97,17 @@ class Classify(Worker):
             for start in range(0, len(texts), size)
             for label, score in self.answer(texts[start : start + size])
         ]
+
+
+class Service(Server):
+    """A server that knows when it ends by itself: mosec exits with 0 then, too."""
+
+    failure: str | None = None
+
+    def _terminate(self, signum: int, framestack: FrameType | str | None) -> None:
+        if isinstance(framestack, str):  # mosec's own reason, rather than a signal's frame
+            self.failure = framestack
+        super()._terminate(signum, framestack)
 
 
 @contextmanager
@@ -180,7 +192,8 @@ def main() -> None:
     check_root()
     model_directory(options.variant)
     try:
-        available = is_port_available(options.address, options.port)
+        address = socket.gethostbyname(options.address)  # mosec takes no names
+        available = is_port_available(address, options.port)
     except (OSError, RuntimeError) as error:
         raise InputError(
             f"--address = {options.address}: {error}; give an address of this machine"
@@ -188,7 +201,7 @@ def main() -> None:
     if not available:
         raise InputError(f"--port = {options.port} is in use; give another")
     sys.argv[1:] = [  # which mosec reads
-        *(f"--address={options.address}", f"--port={options.port}", "--log-level=warning"),
+        *(f"--address={address}", f"--port={options.port}", "--log-level=warning"),
         *(f"--capacity={options.capacity}", f"--timeout={1000 * options.timeout_s}"),
         f"--max-request-size={MAX_BYTES}",
     ]
@@ -196,13 +209,15 @@ def main() -> None:
     os.environ[THREADS] = str(options.threads or measured_threads())
     if options.until_stdin_ends:  # as when the stage that started it ends, even by a kill
         threading.Thread(target=end_with_stdin, daemon=True).start()
-    server = Server()
+    server = Service()
     server.append_worker(Read, route="/classify")
     server.append_worker(
         Classify, max_batch_size=options.batch, max_wait_time=options.wait_ms, route="/classify"
     )
     print(f"serve: http://{options.address}:{options.port}/classify", flush=True)
     server.run()
+    if server.failure:
+        raise InputError(f"{server.failure}; look above for an error, free some memory, or restart")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psutil
 import pytest
 from mosec.errors import ValidationError
 
@@ -106,6 +107,19 @@ def test_a_server_ends_with_what_holds_it(project: Callable) -> None:
         assert process.stdin
         process.stdin.close()
         assert process.wait(timeout=30) == 0
+
+
+@pytest.mark.slow
+def test_a_server_whose_model_dies_fails_with_the_reason(
+    project: Callable, capfd: pytest.CaptureFixture
+) -> None:
+    options = ("--variant=student_int8", "--threads=1", "--address=localhost")
+    with serving(*options) as (process, _):
+        for child in psutil.Process(process.pid).children():
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+        assert process.wait(timeout=30) == 1
+    assert "workers exited" in capfd.readouterr().err
 
 
 def test_a_server_that_does_not_start_is_named(empty: Callable) -> None:

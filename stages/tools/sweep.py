@@ -100,6 +100,8 @@ def compare(points: pd.DataFrame, title: str, command: str, code: str | None) ->
 def check_machine(names: list[str]) -> None:
     """Raise InputError if experiments were measured on machines of different kinds."""
     kinds = differing({name: json.loads(dvc.api.read(str(MACHINE), rev=name)) for name in names})
+    unused = (kinds == "").any() & kinds.columns.str.startswith("packages.")  # by some experiments
+    kinds = kinds.loc[:, ~unused]
     if [*kinds]:
         each = "; ".join(
             f"{', '.join(group.index)} ({group.iloc[0].to_json(force_ascii=False)})"
@@ -119,7 +121,7 @@ def differing(trees: dict[str, dict[str, Any]]) -> pd.DataFrame:
 
 def safe(name: str) -> str:
     """Return a name that files and experiments may have."""
-    return re.sub(r"[^\w.-]+", "-", name).strip("-")
+    return re.sub(r"[^\w.-]+|\.{2,}", "-", name).strip("-.")[:200]
 
 
 def parse_grid(arguments: list[str]) -> Grid:
@@ -217,6 +219,8 @@ Over {table[SEED].nunique()} seeds, as mean (95% interval of the mean, by Studen
 def mean_interval(shares: pd.Series) -> str:
     """Return the mean of shares with its 95% interval, which is wide where they are few."""
     mean = shares.mean()
+    if len(shares) < 2:
+        return f"{mean:.1%}"
     half = t.ppf((1 + CONFIDENCE) / 2, len(shares) - 1) * shares.sem()
     return f"{mean:.1%} ({mean - half:.1%}–{mean + half:.1%})"
 

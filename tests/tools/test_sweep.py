@@ -1,4 +1,5 @@
 import itertools
+import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -71,7 +72,9 @@ def test_existing_runs_compare_if_their_machines_are_of_one_kind(own: Path) -> N
     results().to_csv("reports/results.csv")
     for name, seed, cpu in (("a", 1, "A"), ("b", 2, "A"), ("c", 3, "B"), ("twin", 3, "B")):
         Path("params.yaml").write_text(CONFIG.replace("seed: 1", f"seed: {seed}"))
-        Path("reports/machine.json").write_text(f'{{"cpu": "{cpu}", "cores": 2}}')
+        packages = {"onnx": "1"} | ({"openvino": "1"} if name == "a" else {})  # b has no such form
+        machine = {"cpu": cpu, "cores": 2, "packages": packages}
+        Path("reports/machine.json").write_text(json.dumps(machine))
         commands = f"git add --all && git commit --quiet --allow-empty -m {name} && git tag {name}"
         subprocess.run(["bash", "-c", commands], env=ENVIRONMENT, check=True)
     sweep.main(["--existing", "a", "b"])
@@ -110,6 +113,7 @@ def test_the_page_compares_the_values_and_averages_over_seeds() -> None:
 def test_the_interval_of_a_mean_is_students() -> None:
     assert sweep.mean_interval(pd.Series([0.85, 0.87, 0.86])) == "86.0% (83.5%–88.5%)"
     assert sweep.mean_interval(pd.Series([0.9, 0.9])) == "90.0% (90.0%–90.0%)"
+    assert sweep.mean_interval(pd.Series([0.9])) == "90.0%"
 
 
 @pytest.mark.parametrize(
@@ -134,6 +138,13 @@ def test_a_local_checkpoint_gets_an_absolute_path(empty: Callable) -> None:
     settings = ["student.init=checkpoint", "student.checkpoint=mine"]
     found = sweep.absolute_sources(settings)
     assert composed(*settings, *found).student.checkpoint == str(Path.cwd() / "mine")
+
+
+@pytest.mark.parametrize("value", ["../a.csv", "a/.../b", "texts.", "é" * 300])
+def test_git_takes_the_name_of_an_experiment(value: str) -> None:
+    name = sweep.safe(f"data.source.path={value}")
+    subprocess.run(["git", "check-ref-format", f"refs/exps/{name}"], check=True)
+    assert len(name) <= 200
 
 
 def test_values_of_the_same_name_are_refused_before_the_first_run(empty: Callable) -> None:

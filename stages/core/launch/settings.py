@@ -198,6 +198,11 @@ class ReportConfig(Section):
     quality_loss: Share
     requests_per_second: PositiveFloat | None
 
+    @property
+    def quality_name(self) -> str:
+        """The quality for people, in which a class keeps its underscores."""
+        return self.quality.replace("_", " ", 1)
+
 
 class ReleaseConfig(Section):
     """Which variant is released: a name, or the recommended one."""
@@ -259,7 +264,7 @@ class Settings(Section):
                 choices = ", ".join(sorted(known))
                 raise ValueError(f"{key} = {name!r} is unknown; use one of {choices}")
         percentile = self.report.sla_percentile
-        calls = self.benchmark.rounds * self.benchmark.tail_calls
+        calls = self.benchmark.rounds * max(self.benchmark.calls, self.benchmark.tail_calls)
         if calls < (needed := CALLS_NEEDED[percentile]):
             raise ValueError(
                 f"report.sla_percentile = {percentile} needs {needed} calls, but "

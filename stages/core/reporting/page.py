@@ -72,7 +72,7 @@ def page(found: Findings) -> str:
         sustained=sustained(found),
         over_http=over_http(found.load, found.constraints.sla_ms),
         percentile=found.constraints.sla_percentile,
-        quality=found.constraints.quality,
+        quality=found.constraints.quality_name,
         baseline=results.BASELINE,
         test_texts=found.table.loc[results.BASELINE, "test_texts"],
         bottleneck=results.bottleneck,

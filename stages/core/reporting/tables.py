@@ -189,7 +189,7 @@ def choices(percentile: int, quality: str) -> list[Column]:
         VARIANT,
         FASTER,
         Column(f"p{percentile}, text to label", SLA_LATENCY.format(percentile), "{:.2f} ms"),
-        Column(f"Validation {quality.replace('_', ' ')}", "validation_quality", "{:.1%}"),
+        Column(f"Validation {quality}", "validation_quality", "{:.1%}"),
         Column("Kept", "validation_retained", "{:.2%}", interval=True),
         Column("Verdict", lambda t: t["verdict"].mask(t["recommended"], "**recommended**")),
     ]

@@ -47,7 +47,7 @@ def recommend(
 def summary(table: pd.DataFrame, tied: list[str], constraints: ReportConfig) -> str:
     """Return what `recommend` found, in a sentence or two."""
     needed, sla = 1 - constraints.quality_loss, constraints.sla_ms
-    quality = constraints.quality.replace("_", " ")
+    quality = constraints.quality_name
     percentile = f"p{constraints.sla_percentile}"
     wanted = constraints.requests_per_second
     load = f"{wanted:g} requests a second " if wanted else ""
@@ -91,7 +91,7 @@ def faults(table: pd.DataFrame, constraints: ReportConfig) -> pd.Series:
     """Return which constraints each variant misses, and by how much; "" for none."""
     needed, sla = 1 - constraints.quality_loss, constraints.sla_ms
     percentile, wanted = constraints.sla_percentile, constraints.requests_per_second or 0
-    quality = constraints.quality.replace("_", " ")
+    quality = constraints.quality_name
     latency = table[SLA_LATENCY.format(percentile)]
     kept, rate = table["validation_retained"], table["single_rps"]
     late = (latency - sla).map(f"p{percentile} exceeds the SLA by {{:.2f}} ms".format)

@@ -24,15 +24,15 @@ def classify(classifier: Classifier, tokenizer: Tokenizer, texts: list[str]) -> 
 
 
 def warm_up(classifier: Classifier, tokenizer: Tokenizer) -> None:
-    """Compute logits for each length, short ones first, for at most WARM_UP_SECONDS.
+    """Compute logits for each length, the limit and then from short to long, for WARM_UP_SECONDS.
 
     OpenVINO takes up to three times as long for the first text of a length, since it generates its
-    kernels in that call.
+    kernels in that call. The longest comes first, so that all variants reach their peak memory.
     """
     limit = tokenizer.truncation["max_length"]
     inputs = encode(tokenizer, ["a " * limit])
     end = time.perf_counter() + WARM_UP_SECONDS
-    for length in range(2, limit + 1):
+    for length in (limit, *range(2, limit)):
         classifier.logits({name: values[:, :length] for name, values in inputs.items()})
         if time.perf_counter() > end:
             break

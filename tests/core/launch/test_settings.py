@@ -54,7 +54,7 @@ BAD = [
     ("data.source.kind=ftp", "'ftp'"),
     ("report.sla_percentile=99 benchmark.rounds=10", "= 99 needs 1000 calls, but .* = 400; raise"),
     (
-        "report.sla_percentile=95 benchmark.tail_calls=5",
+        "report.sla_percentile=95 benchmark.calls=5 benchmark.tail_calls=5",
         "= 95 needs 200 calls, but .* = 125; raise",
     ),
     ("report.quality=recall", "report.quality = 'recall': .*pattern"),
@@ -201,6 +201,11 @@ def test_every_section_has_a_schema(valid: dict[str, Any]) -> None:
     parse(OmegaConf.create(valid), Settings)
     assert set(valid) == set(Settings.model_fields)
     assert {path[0] for path, _ in walk(valid, SCHEMA)} == set(valid)
+
+
+def test_a_class_keeps_its_underscores_in_the_name_of_its_recall() -> None:
+    for quality, name in (("macro_f1", "macro f1"), ("recall_not_spam", "recall not_spam")):
+        assert configured(f"report.quality={quality}").report.quality_name == name
 
 
 def test_every_key_refuses_what_is_never_allowed(default: dict[str, Any]) -> None:
