@@ -21,29 +21,21 @@ from stages.core.launch.paths import check_root
 from stages.core.serving.answers import answering, measured_threads, model_directory
 
 FIELDS = ("text", "label", "score", "ms")  # the score is the label's probability
-OTHER_FIELDS = ("other_label", "other_score")  # of a second variant
 Row = dict[str, str | float]
 
 
-def predict(
-    texts: list[str], directory: Path, other: Path | None = None, threads: int | None = None
-) -> Iterator[Row]:
+def predict(texts: list[str], directory: Path, threads: int | None = None) -> Iterator[Row]:
     """Return for each text its label, the probability of that, and the ms from text to label.
 
-    With a second model, its answer is added as other_label and other_score. By default it runs on
-    as many threads as were measured.
+    By default it runs on as many threads as were measured.
     """
-    threads = threads or measured_threads()
-    ask, ask_other = answering(directory, threads), answering(other, threads) if other else None
+    ask = answering(directory, threads or measured_threads())
 
     def row(text: str) -> Row:
         started = time.perf_counter()
         ((label, score),) = ask([text])
         ms = round((time.perf_counter() - started) * 1e3, 3)
-        answer: Row = {"text": text, "label": label, "score": score, "ms": ms}
-        if ask_other:
-            ((answer["other_label"], answer["other_score"]),) = ask_other([text])
-        return answer
+        return {"text": text, "label": label, "score": score, "ms": ms}
 
     # The rows themselves show the progress where they are seen.
     bar = tqdm(texts, desc="predict", unit="text", disable=sys.stdout.isatty() or None)
@@ -66,25 +58,22 @@ def utf8(text: str) -> str:
     return text.encode().decode()
 
 
-def print_text(rows: Iterator[Row], _: tuple[str, ...]) -> None:
-    """Print rows for people, one per line, without control characters; ≠ marks disagreement."""
+def print_text(rows: Iterator[Row]) -> None:
+    """Print rows for people, one per line, without control characters."""
     for row in rows:
         answer = f"{printable(str(row['label']))}\t{row['score']:.4f}"
-        if "other_label" in row:
-            sign = "=" if row["label"] == row["other_label"] else "≠"
-            answer += f"\t{sign} {printable(str(row['other_label']))}\t{row['other_score']:.4f}"
         print(f"{answer}\t{row['ms']:.2f} ms\t{printable(str(row['text']))}")
 
 
-def print_csv(rows: Iterator[Row], fields: tuple[str, ...]) -> None:
+def print_csv(rows: Iterator[Row]) -> None:
     """Print rows as csv with a header, texts unchanged, so that they can be joined on."""
     # Texts always in quotes: unquoted, a carriage return in one would end the row.
-    writer = csv.DictWriter(sys.stdout, fields, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    writer = csv.DictWriter(sys.stdout, FIELDS, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
 
 
-def print_jsonl(rows: Iterator[Row], _: tuple[str, ...]) -> None:
+def print_jsonl(rows: Iterator[Row]) -> None:
     """Print rows as JSON, one per line."""
     for row in rows:
         print(json.dumps(row, ensure_ascii=False))
@@ -99,7 +88,6 @@ def main() -> None:
     parser.add_argument("texts", nargs="*", type=utf8, metavar="TEXT", help="a text to classify")
     parser.add_argument("--input", metavar="FILE", help="a file with one text per line; - is stdin")
     parser.add_argument("--variant", help="such as teacher_pytorch; by default data/release")
-    parser.add_argument("--compare", metavar="VARIANT", help="add the answers of a second variant")
     parser.add_argument("--threads", type=positive, help="by default, as many as were measured")
     parser.add_argument(
         "--format",
@@ -113,11 +101,7 @@ def main() -> None:
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # like the input
     check_root()
     texts = options.texts or read_lines(options.input)
-    other = model_directory(options.compare) if options.compare else None
-    fields = FIELDS + OTHER_FIELDS if other else FIELDS
-    FORMATS[options.format](
-        predict(texts, model_directory(options.variant), other, options.threads), fields
-    )
+    FORMATS[options.format](predict(texts, model_directory(options.variant), options.threads))
 
 
 if __name__ == "__main__":

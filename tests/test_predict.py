@@ -76,20 +76,6 @@ def json_rows(printed: str) -> list[dict]:
     return [json.loads(line) for line in printed.split("\n")[:-1]]
 
 
-def test_two_variants_are_compared(project: Callable, predict: Predict) -> None:
-    config = Variant("student", "onnx").directory / "config.json"
-    content = json.loads(config.read_text())
-    content["id2label"] = {"0": "positive", "1": "negative"}  # so that they disagree
-    config.write_text(json.dumps(content))
-    command = ("bad plot", "--variant", "teacher_onnx", "--compare")
-    assert "\t= negative\t" in predict(*command, "student_int8")
-    assert "\t≠ positive\t" in predict(*command, "student_onnx")
-    (row,) = json_rows(predict(*command, "student_onnx", "--format", "jsonl"))
-    assert (row["label"], row["other_label"]) == ("negative", "positive")
-    header = predict(*command, "student_onnx", "--format", "csv").splitlines()[0]
-    assert header == '"text","label","score","ms","other_label","other_score"'
-
-
 def test_every_line_of_standard_input_is_one_row_of_csv(
     project: Callable, predict: Predict
 ) -> None:
@@ -109,7 +95,7 @@ def test_every_text_is_one_line_that_a_terminal_can_show(
 
 
 def test_a_label_is_printed_as_safely_as_a_text(capsys: pytest.CaptureFixture) -> None:
-    print_text(iter([{"text": "a", "label": "\u202ered\x1b[31m", "score": 1.0, "ms": 1.0}]), ())
+    print_text(iter([{"text": "a", "label": "\u202ered\x1b[31m", "score": 1.0, "ms": 1.0}]))
     assert capsys.readouterr().out == "\\u202ered\\x1b[31m\t1.0000\t1.00 ms\ta\n"
 
 

@@ -64,21 +64,22 @@ def run(overrides: list[str]) -> Path:
     """
     settings, corpus = composed([*PLAN, *overrides]), load_corpus()
     check_threads(settings)
-    peers, notes = installed()
-    tables, others = [], []
+    tables, others, notes, packages = [], [], [], set()
     with tempfile.TemporaryDirectory(prefix="peers-") as scratch, machine_lock(alone=True):
         rates = measure_rates(settings.benchmark.threads)
         for model in ROLES:
             ours = [Variant(model, form) for form in settings.forms]
-            made, missing = make_all(peers, model, Path(scratch) / model, corpus)
+            made, missing = make_all(model, Path(scratch) / model, corpus)
+            served = {name: Path(scratch) / model / name for name in made}
             notes += missing
+            packages |= {package for peer in made.values() for package in peer.PACKAGES}
             texts = corpus["test"]["text"][:]
-            samples, busy = time_all(ours, made, settings.benchmark, texts, settings.seed)
+            samples, busy = time_all(ours, served, settings.benchmark, texts, settings.seed)
             others.append(busy)
             times, fastest = summarise(samples, ours)
-            quality = judge(ours, made, settings.benchmark.threads, corpus)
+            quality = judge(ours, served, settings.benchmark.threads, corpus)
             titles = {each.name: f"ours: {architecture(each)}" for each in ours}
-            titles |= {name: peers[name].TITLE for name in made}
+            titles |= {name: peer.TITLE for name, peer in made.items()}
             found = times.assign(title=times["engine"].map(titles)).join(quality, on="engine")
             tables.append(found.assign(model=model))
             try:
@@ -92,7 +93,7 @@ def run(overrides: list[str]) -> Path:
     with atomic_file(REPORTS / "peers.svg") as part:
         figure(table).save(part)
     target = REPORTS / "peers.md"
-    machine = describe(sorted({name for peer in peers.values() for name in peer.PACKAGES}))
+    machine = describe(sorted(packages))
     versions = ", ".join(f"{name} {found}" for name, found in machine["packages"].items())
     options = [f"SETTINGS={' '.join(overrides)}"] if overrides else []
     command = shlex.join(["make", "peers", *options])
@@ -102,37 +103,26 @@ def run(overrides: list[str]) -> Path:
     return target
 
 
-def installed() -> tuple[dict[str, ModuleType], list[str]]:
-    """Return the peers that are installed, by name, and notes on the others."""
-    peers, notes = {}, []
-    for name in PEERS:
-        peer = import_module(f"{__package__}.{name}")
-        try:
-            for package in peer.PACKAGES:
-                version(package)
-        except PackageNotFoundError as error:
-            notes.append(f"{peer.TITLE}: {error.name} is not installed.")
-        else:
-            peers[name] = peer
-    return peers, notes
-
-
 def make_all(
-    peers: dict[str, ModuleType], model: str, directory: Path, corpus: "DatasetDict"
-) -> tuple[dict[str, Path], list[str]]:
-    """Return the directory of each peer that can serve the model, and notes on the others."""
+    model: str, directory: Path, corpus: "DatasetDict"
+) -> tuple[dict[str, ModuleType], list[str]]:
+    """Make the model of each peer in directory/<name>; return the peers, and notes on others."""
     checkpoint = Variant(model, "pytorch").directory
     sample = sampler(load_tokenizer(checkpoint), corpus)
     made, notes = {}, []
-    progress = tqdm(peers.items(), desc=f"convert the {model}", unit="engine", disable=None)
-    for name, peer in progress:
+    for name in tqdm(PEERS, desc=f"convert the {model}", unit="engine", disable=None):
+        peer = import_module(f"{__package__}.{name}")
         copy_description(checkpoint, directory / name)
         try:
+            for package in peer.PACKAGES:
+                version(package)
             peer.make(checkpoint, directory / name, sample)
+        except PackageNotFoundError as error:
+            notes.append(f"{peer.TITLE}: {error.name} is not installed.")
         except UnsupportedError as error:
             notes.append(f"{peer.TITLE}, the {model}: {error}.")
         else:
-            made[name] = directory / name
+            made[name] = peer
     return made, notes
 
 
@@ -231,7 +221,7 @@ def page(table: pd.DataFrame, facts: str, notes: list[str], rates: Rates, rounds
         shown = rows[[]].join([times, shares, render(rows, QUALITY)])
         text = markdown(shown.rename_axis("Engine").reset_index())
         sections.append(f"## The {model}\n\n{text}\n")
-    listed = "\n".join([*sections, *(f"- {note}" for note in notes)])
+    listed = "\n".join([*sections, *(f"- {note}" for note in dict.fromkeys(notes))])
     return f"""# Other engines, on the same weights
 
 {facts}
