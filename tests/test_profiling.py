@@ -45,6 +45,11 @@ def test_integer_products_are_found_in_int8_alone(profile: pd.DataFrame) -> None
     assert set(integer["variant"]) == {"teacher_int8", "student_int8"}
 
 
+def test_the_slowdown_is_one_factor_a_variant(profile: pd.DataFrame) -> None:
+    assert (profile.groupby("variant")["slowdown"].nunique() == 1).all()
+    assert (profile["slowdown"] > 0).all()
+
+
 def test_kinds_come_in_the_figures_order(profile: pd.DataFrame) -> None:
     assert profile["kind"].unique().tolist() == list(KINDS)
     figure = Path("reports/profile.svg").read_text()
