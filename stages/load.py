@@ -1,16 +1,19 @@
 """Find how many requests a second each variant answers within the SLA.
 
 A request that arrives while another is answered waits, so a variant misses the SLA before its
-cores are saturated. MLPerf's load generator sends the requests and takes the times, in a process
-of its own for each variant; to the HTTP server, it sends them from this one.
+cores are saturated. MLPerf's load generator sends the requests, in a process of its own for each
+variant; to the HTTP server, it sends them from this one. The rate follows from what the calls that
+answer them take (`measuring.queueing`), and a trial at that rate shows whether it holds.
 """
 
 import http.client
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -19,6 +22,7 @@ from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import REPORTS
 from stages.core.launch.settings import LoadConfig, ReportConfig, Settings
+from stages.core.measuring import queueing
 from stages.core.measuring.conditions import Clocks, disturbances
 from stages.core.measuring.trial import Scenario, Trial, run_trial
 from stages.core.measuring.worker import Answer, Worker
@@ -27,17 +31,21 @@ from stages.core.text.corpus import load_corpus
 from stages.serve import TIMEOUT_SECONDS, ask, serving
 
 Row = dict[str, Any]
-Attempt = Callable[[Scenario, float, int], Row]  # of a scenario, rate and batch
+# Of a scenario, rate, batch and seconds: the row, and the ms of its calls by what they answered.
+Attempt = Callable[[Scenario, float, int, float], tuple[Row, dict[int, list[float]]]]
 CLIENTS = 32  # of the server at once, fewer than it lets wait
 MOST = 10_000.0  # requests a second, above any variant's; a lower guess ends the trial early
+BRIEF = 0.25  # of load.seconds: how long the calls with each smaller batch are timed
+SHARES = np.linspace(0.05, 0.95, 19)  # of the rate that saturates a variant: the curve's points
 
 
 def run(config: Settings) -> str:
-    """Write reports/load.csv, one row per trial.
+    """Write reports/load.csv, one row per trial or replay.
 
-    Columns: variant, batch (the most requests that are answered together), scenario (MLPerf's),
-    rate (requests a second), requests, ms (the percentile report.sla_percentile of their latency),
-    http (whether by stages/serve.py, as the fastest variant is besides), those of `disturbances`.
+    Columns: variant, batch (the most requests that are answered together), scenario (MLPerf's, or
+    Replay), rate (requests a second; in Server, the highest within the SLA by the replays), low and
+    high (of these), requests, ms (the percentile report.sla_percentile of their latency), http
+    (whether by stages/serve.py, as the fastest variant is besides), those of `disturbances`.
     """
     texts = load_corpus()["test"]["text"][:]
     tables = []
@@ -45,70 +53,85 @@ def run(config: Settings) -> str:
     for variant in tqdm(variants(config.forms), desc="load", unit="variant", disable=None):
         with Worker(variant.name, variant.directory, config.benchmark.threads) as worker:
             tried = partial(attempt, by_worker(worker, texts), config)
-            rows = search(tried, config.load, config.report)
+            rows = search(tried, (1, config.load.batch), config.load, config.report)
             tables.append(pd.DataFrame(rows).assign(variant=variant.name, http=False))
     alone = pd.concat(tables).query("scenario == 'SingleStream'").set_index("variant")["rate"]
     fastest = str(alone.idxmax())
     options = (f"--variant={fastest}", f"--threads={config.benchmark.threads}")
     with serving(*options) as (_, port):
         by_http = partial(run_trial, partial(post, port), texts, threads=CLIENTS)
-        tried = partial(attempt, by_http, config)
-        rows = bisect(tried, alone.max(), 1, config.load.steps, config.report)
+        rows = search(partial(attempt, by_http, config), (1,), config.load, config.report)
         tables.append(pd.DataFrame(rows).assign(variant=fastest, http=True))
     disturbed = disturbances(before, Clocks.read([]))
     load = pd.concat(tables, ignore_index=True)
     file = REPORTS / "load.csv"
-    columns = ["variant", "batch", "scenario", "rate", "requests", "ms", "http"]
+    columns = ["variant", "batch", "scenario", "rate", "low", "high", "requests", "ms", "http"]
     with atomic_file(file) as part:
-        load[columns].round(4).assign(**disturbed).to_csv(part, index=False)
-    most = load.loc[load["rate"].idxmax()]
-    return f"{file}: {most['variant']} answers up to {most['rate']:.3g} texts a second"
+        load.reindex(columns=columns).round(4).assign(**disturbed).to_csv(part, index=False)
+    return f"{file}: {fastest} answers up to {alone.max():.3g} texts a second, one by one"
 
 
-def search(attempt: Attempt, settings: LoadConfig, constraints: ReportConfig) -> Iterator[Row]:
-    """Yield the trials of a variant: first what it answers at most, then the rates below that.
-
-    None of these, if it misses the SLA without load.
-    """
-    alone = attempt("SingleStream", MOST, 1)
-    together = attempt("Offline", alone["rate"], settings.batch)
-    yield from (alone, together)
-    if alone["ms"] > constraints.sla_ms:
-        return
-    for most in (alone, together):
-        yield from bisect(attempt, most["rate"], most["batch"], settings.steps, constraints)
-
-
-def bisect(
-    attempt: Attempt, most: float, batch: int, steps: int, constraints: ReportConfig
+def search(
+    attempt: Attempt, batches: Sequence[int], settings: LoadConfig, constraints: ReportConfig
 ) -> Iterator[Row]:
-    """Yield trials of rates below `most`, by bisection.
+    """Yield the rows of a variant: what it answers at most, and within the SLA, for each batch.
 
-    The first is report.requests_per_second, if that is set and below `most`.
+    The latter only as far as it meets the SLA without load.
     """
-    met, missed = 0.0, most
-    wanted = constraints.requests_per_second or most
-    for step in range(steps):
-        rate = wanted if step == 0 and wanted < most else (met + missed) / 2
-        tried = attempt("Server", rate, batch)
-        yield tried
-        met, missed = (rate, missed) if tried["ms"] <= constraints.sla_ms else (met, rate)
+    times: dict[int, list[float]] = {}
+    most, meets = MOST, True
+    for batch in batches:
+        scenario: Scenario = "Offline" if batch > 1 else "SingleStream"
+        row, calls = attempt(scenario, most, batch, settings.seconds)
+        yield row
+        if not meets:
+            continue
+        most = row["rate"]
+        times[batch] = calls[batch]
+        for size in range(2, batch):
+            _, calls = attempt("Offline", most, size, BRIEF * settings.seconds)
+            times[size] = calls[size]
+        for rate in SHARES * queueing.saturation(times):
+            ms = queueing.latencies(times, settings.wait_ms, rate)
+            yield {
+                "batch": batch,
+                "scenario": "Replay",
+                "rate": rate,
+                "requests": len(ms),
+                "ms": np.percentile(ms, constraints.sla_percentile),
+            }
+        rates = queueing.sustained(
+            times, settings.wait_ms, constraints.sla_percentile, constraints.sla_ms
+        )
+        meets = bool(rate := float(np.median(rates)))
+        if meets:
+            row, _ = attempt("Server", rate, batch, settings.seconds)
+            yield row | {"low": min(rates), "high": max(rates)}
 
 
 def attempt(
-    answer: Callable[[Trial], Answer], config: Settings, scenario: Scenario, rate: float, batch: int
-) -> Row:
-    """Run one trial and return its row."""
+    answer: Callable[[Trial], Answer],
+    config: Settings,
+    scenario: Scenario,
+    rate: float,
+    batch: int,
+    seconds: float,
+) -> tuple[Row, dict[int, list[float]]]:
+    """Run one trial; return its row, and the ms of its calls by how many requests they answered."""
     trial = Trial(
         scenario=scenario,
         rate=rate,
-        seconds=config.load.seconds,
+        seconds=seconds,
         batch=batch,
         wait_ms=config.load.wait_ms,
         percentile=config.report.sla_percentile,
         seed=config.seed,
     )
-    return {"batch": batch, "scenario": scenario} | answer(trial)
+    answered = answer(trial)
+    times = defaultdict(list)
+    for size, ms in answered.pop("calls"):
+        times[size].append(ms)
+    return {"batch": batch, "scenario": scenario} | answered, times
 
 
 def by_worker(worker: Worker, texts: list[str]) -> Callable[[Trial], Answer]:

@@ -36,7 +36,7 @@ def run(config: Settings) -> str:
         results.artefacts(served),
         results.accuracies(test, validation, config.report.quality),
         results.latencies(samples, noise),
-        results.capacities(load, config.report.sla_ms),
+        results.capacities(load),
     ]
     table = pd.concat(parts, axis=1)
     answered = results.of_measure(samples[samples["variant"] != CONTROL], "test_label")

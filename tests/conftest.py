@@ -213,7 +213,6 @@ def tiny(sources: Path) -> list[str]:
         "benchmark.sweep.lengths=[8,32,256]",  # the encoder has 64 positions
         "benchmark.sweep.batch_sizes=[1,3]",
         "load.seconds=0.2",
-        "load.steps=2",
         "load.batch=3",
         "profile.texts=8",
         "report.sla_percentile=50",

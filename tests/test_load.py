@@ -1,62 +1,50 @@
-from collections.abc import Callable, Iterator
-from functools import cache
-from itertools import pairwise
+from collections.abc import Callable
 
 import pandas as pd
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from stages.core.launch.settings import LoadConfig, ReportConfig
+from stages.core.launch.settings import LoadConfig
 from stages.load import search
 from tests.conftest import VARIANTS, configured
 
 
-def load(steps: int) -> LoadConfig:
-    return LoadConfig(seconds=1, steps=steps, batch=8, wait_ms=0)
+def rows(ms: float) -> pd.DataFrame:
+    """Return those of what takes so long for a text, and half of it for each further one."""
+
+    def attempt(scenario: str, rate: float, batch: int, seconds: float) -> tuple[dict, dict]:
+        each = ms * (1 + batch) / 2
+        row = {"scenario": scenario, "batch": batch, "rate": rate, "ms": each}
+        if scenario != "Server":
+            row["rate"] = 1e3 * batch / each
+        return row, {batch: [each] * 9}
+
+    settings = LoadConfig(seconds=1, batch=4, wait_ms=0)
+    constraints = configured().report.model_copy(update={"sla_ms": 50})
+    return pd.DataFrame(search(attempt, (1, 4), settings, constraints))
 
 
-@cache
-def constraints(wanted: float | None) -> ReportConfig:
-    report = configured().report
-    return report.model_copy(update={"sla_ms": 50, "requests_per_second": wanted})
+def test_a_rate_within_the_sla_is_tried_one_by_one_and_in_batches() -> None:
+    found = rows(5)
+    tried = found[found["scenario"] == "Server"].set_index("batch")
+    assert (tried["low"] <= tried["rate"]).all()
+    assert (tried["rate"] <= tried["high"]).all()
+    assert 100 < tried.loc[1, "rate"] < 200 < tried.loc[4, "rate"] < 320
+    alone = found[found["scenario"] != "Replay"].groupby("batch")["scenario"].first()
+    assert alone.to_dict() == {1: "SingleStream", 4: "Offline"}
 
 
-def trials(
-    limit: float, steps: int, alone_ms: float = 1, wanted: float | None = None
-) -> Iterator[dict]:
-    """Yield the trials of what answers 100 requests a second, within the SLA up to `limit`."""
-
-    def attempt(scenario: str, rate: float, batch: int) -> dict:
-        row = {"scenario": scenario, "batch": batch}
-        if scenario == "Server":
-            return row | {"rate": rate, "ms": 10 if rate <= limit else 99}
-        return row | {"rate": 100.0, "ms": alone_ms}
-
-    return search(attempt, load(steps), constraints(wanted))
-
-
-@settings(deadline=None)  # the first composes the settings
-@given(st.floats(0, 100), st.integers(1, 9))
-def test_trials_bisect_to_the_highest_rate(limit: float, steps: int) -> None:
-    table = pd.DataFrame(trials(limit, steps))
-    for batch in (1, 8):
-        tried = table[(table["scenario"] == "Server") & (table["batch"] == batch)]
-        assert len(tried) == steps
-        met = tried.loc[tried["ms"] <= 50, "rate"].max()
-        assert limit - 100 / 2**steps <= (0 if pd.isna(met) else met) <= limit
-        moves = [abs(after - before) for before, after in pairwise(tried["rate"])]
-        assert moves == [100 / 2**step for step in range(2, steps + 1)]
-
-
-def test_the_rate_that_is_asked_for_is_the_first_that_is_tried() -> None:
-    tried = [each["rate"] for each in trials(70, 3, wanted=60) if each["scenario"] == "Server"]
-    assert tried == [60, 80, 70] * 2
-    beyond = [each["rate"] for each in trials(70, 3, wanted=101) if each["scenario"] == "Server"]
-    assert beyond == [50, 75, 62.5] * 2
+def test_the_replays_latency_grows_with_the_rate_and_meets_the_sla_where_the_trial_is() -> None:
+    for _, found in rows(10).groupby("batch"):
+        replayed = found[found["scenario"] == "Replay"].set_index("rate")["ms"]
+        assert replayed.is_monotonic_increasing
+        sustained = found.loc[found["scenario"] == "Server", "rate"].item()
+        assert (replayed[replayed.index < 0.9 * sustained] < 50).all()
+        assert (replayed[replayed.index > 1.1 * sustained] > 50).all()
 
 
 def test_what_misses_the_sla_without_load_is_not_tried_under_any() -> None:
-    assert [each["scenario"] for each in trials(50, 5, alone_ms=51)] == ["SingleStream", "Offline"]
+    found = rows(51)
+    assert set(found["scenario"]) == {"SingleStream", "Offline", "Replay"}
+    assert set(found.loc[found["scenario"] == "Replay", "batch"]) == {1}
 
 
 def test_every_variant_is_tried_one_by_one_and_in_batches(project: Callable) -> None:
@@ -64,7 +52,7 @@ def test_every_variant_is_tried_one_by_one_and_in_batches(project: Callable) -> 
     assert list(table["variant"].unique()) == VARIANTS
     over_http = table[table["http"]]
     assert over_http["variant"].nunique() == 1
-    assert len(over_http) == 2
+    assert set(over_http["batch"]) == {1}
     counts = table.groupby(["scenario", "batch"])["variant"].nunique()
     assert counts["SingleStream", 1] == counts["Offline", 3] == len(VARIANTS)
     assert (table[["rate", "requests", "ms"]] > 0).all(axis=None)

@@ -52,7 +52,7 @@ SETTINGS = (
     "+quantize.table_of_4={engine:lookup,title:Table,entries:4}",
     *("quantize=[]", f"forms=[pytorch,{FORM}]", f"benchmark.control=student_{FORM}"),
     *("report.sla_percentile=50", "benchmark.sweep.lengths=[8]", "profile.texts=2"),
-    *("load.seconds=0.1", "load.steps=1"),
+    "load.seconds=0.1",
 )
 ROLES = ("teacher", "student")
 EACH = [(f"run.model={model}", f"run.form={FORM}") for model in ROLES]

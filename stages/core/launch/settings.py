@@ -178,7 +178,6 @@ class LoadConfig(Section):
     """Settings of the load test."""
 
     seconds: PositiveFloat
-    steps: Count
     batch: Annotated[int, Field(ge=2)]
     wait_ms: NonNegativeFloat
 

@@ -13,11 +13,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
 import mlperf_loadgen as lg
+
+from stages.core.engines import milliseconds
 
 Scenario = Literal["SingleStream", "Server", "Offline"]
 LOG = "mlperf_log_detail.txt"  # one JSON object per line, after a prefix
@@ -42,13 +45,14 @@ class Trial:
 
 def run_trial(
     answer: Callable[[list[str]], object], texts: list[str], trial: Trial, threads: int = 1
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Return rate (requests a second), requests, and ms (the percentile of their latencies).
 
-    The rate is that of the answers or, in Server, the one at which requests are sent.
-    `answer` is called in `threads` threads.
+    The rate is that of the answers or, in Server, the one at which requests are sent. `calls` are
+    those of `answer`, in `threads` threads: how many requests each answered, and its ms.
     """
     waiting: SimpleQueue[lg.QuerySample | None] = SimpleQueue()
+    calls: list[tuple[int, float]] = []
 
     def receive(samples: list[lg.QuerySample]) -> None:
         for sample in samples:
@@ -57,7 +61,8 @@ def run_trial(
     def serve() -> None:
         try:
             while samples := collect(waiting, trial.batch, trial.wait_ms / 1e3):
-                answer([texts[sample.index] for sample in samples])
+                ms = milliseconds(partial(answer, [texts[sample.index] for sample in samples]))
+                calls.append((len(samples), ms))
                 lg.QuerySamplesComplete([lg.QuerySampleResponse(s.id, 0, 0) for s in samples])
         except Exception:
             sys.excepthook(*sys.exc_info())
@@ -89,6 +94,7 @@ def run_trial(
         # An Offline query holds all of them.
         "requests": found.get("effective_samples_per_query", 1) * found["result_query_count"],
         "ms": found[f"result_{trial.percentile}.00_percentile_latency_ns"] / 1e6,
+        "calls": calls,
     }
 
 
@@ -122,7 +128,7 @@ def _settings(trial: Trial) -> lg.TestSettings:
         settings.max_query_count = settings.min_query_count
         settings.min_duration_ms = 0
     else:
-        settings.min_query_count = 1
+        settings.min_query_count = trial.batch  # in Offline, the fewest requests
         settings.min_duration_ms = math.ceil(trial.seconds * 1e3)
         settings.offline_expected_qps = trial.rate
         settings.single_stream_expected_latency_ns = math.ceil(1e9 / trial.rate)

@@ -120,12 +120,10 @@ def throughput_by_batch(sweep: pd.DataFrame) -> alt.FacetChart:
 def latency_by_rate(load: pd.DataFrame, percentile: int, sla_ms: float) -> alt.FacetChart:
     """Return a percentile of the latency against the requests a second (columns of load.csv).
 
-    Where no variant was under load, because each misses the SLA alone, the requests of one client.
+    Lines are of replays, points of trials under load.
     """
-    direct = load[~load["http"]].sort_values("rate", kind="stable")
-    data = direct[direct["scenario"] == "Server"]
-    if data.empty:
-        data = direct[direct["scenario"] == "SingleStream"]
+    direct = load[~load["http"]]
+    data = direct[direct["scenario"].isin(["Replay", "Server"])]
     panels = {
         batch: f"up to {batch} together" if batch > 1 else "one by one"
         for batch in sorted(data["batch"].unique())
@@ -133,12 +131,18 @@ def latency_by_rate(load: pd.DataFrame, percentile: int, sla_ms: float) -> alt.F
     data = data.assign(together=data["batch"].map(panels)).drop(columns="batch")
     x = alt.X("rate:Q", title="requests a second (log)").scale(type="log", nice=False, padding=10)
     y = alt.Y("ms:Q", title=f"p{percentile} latency, ms (log)")
-    lines = _lines(data, x, y.scale(type="log", nice=False, padding=10))
+    y = y.scale(type="log", nice=False, padding=10)
+    shown, drawn = (
+        alt.FieldOneOfPredicate("scenario", oneOf=[each]) for each in ("Server", "Replay")
+    )
+    lines = _lines(data, x, y, shown, drawn)
     sla = alt.Chart(lines.data).mark_rule(strokeDash=[4, 4], color="gray")
     lines += sla.encode(y=alt.datum(sla_ms))
     panel = alt.Facet("together:N", title=None, sort=list(panels.values()))
     chart = lines.properties(width=240, height=240).facet(facet=panel, columns=2)
-    return chart.properties(title=alt.Title("Latency under load", subtitle="grey line: SLA"))
+    return chart.properties(
+        title=alt.Title("Latency under load", subtitle="lines: replays; points: trials; grey: SLA")
+    )
 
 
 def distributions(samples: pd.DataFrame, sla_ms: float) -> alt.LayerChart:
@@ -192,12 +196,17 @@ def named(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def _lines(
-    data: pd.DataFrame, x: alt.X, y: alt.Y, shown: alt.FieldOneOfPredicate | str = "true"
+    data: pd.DataFrame,
+    x: alt.X,
+    y: alt.Y,
+    shown: alt.FieldOneOfPredicate | str = "true",
+    drawn: alt.FieldOneOfPredicate | str = "true",
 ) -> alt.LayerChart:
+    """Return lines through the rows that are `drawn`, and points at those that are `shown`."""
     # A line has one tooltip for all its length, so tooltips are of the points on it.
     base = alt.Chart(named(data)).encode(x=x, y=y, color=COLOUR, strokeDash=DASHES)
     points = base.transform_filter(shown).mark_circle(size=50, opacity=1)
-    return base.mark_line() + points.encode(tooltip=_tooltips(data))
+    return base.transform_filter(drawn).mark_line() + points.encode(tooltip=_tooltips(data))
 
 
 def _tooltips(data: pd.DataFrame) -> list[alt.Tooltip]:

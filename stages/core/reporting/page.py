@@ -70,7 +70,7 @@ def page(found: Findings) -> str:
         own=Estimate.of(found.table.loc[name], results.SPEED),
         kept=curves.loc[curves.groupby("model", sort=False)["validation_loss"].idxmin()],
         sustained=sustained(found),
-        over_http=over_http(found.load, found.constraints.sla_ms),
+        over_http=over_http(found.load),
         percentile=found.constraints.sla_percentile,
         quality=found.constraints.quality_name,
         baseline=results.BASELINE,
@@ -147,31 +147,35 @@ def headline(table: pd.DataFrame) -> str:
 def sustained(found: Findings) -> str:
     """Return one sentence on the load that the headline's variant and the baseline sustain."""
     name, baseline = results.headliner(found.table), results.BASELINE
-    rates = found.table["single_rps"]
-    said = rates.map(tables.per_second)
-    trials = found.load.query("scenario == 'Server' and batch == 1 and not http")
-    met = (trials["variant"] == name) & (trials["rate"] == rates[name])
-    requests = trials.loc[met, "requests"].sum()
+    constraints = found.constraints
     sentence = (
-        f"{Variant.named(name).title.capitalize()} sustains {said[name]} requests a second within "
-        f"{found.constraints.sla_ms:g} ms (p{found.constraints.sla_percentile}"
-        f"{f' of {requests:.0f} requests' if requests else ''}, queueing included)"
+        f"{Variant.named(name).title.capitalize()} sustains "
+        f"{rate(Estimate.of(found.table.loc[name], 'single_rps'))} within "
+        f"{constraints.sla_ms:g} ms (p{constraints.sla_percentile}, queueing included)"
     )
     if name == baseline:
         return sentence
-    return f"{sentence}; {Variant.named(baseline).title} sustains {said[baseline]}"
+    other = rate(Estimate.of(found.table.loc[baseline], "single_rps"))
+    return f"{sentence}; {Variant.named(baseline).title} sustains {other}"
 
 
-def over_http(load: pd.DataFrame, sla_ms: float) -> str:
+def rate(estimate: Estimate) -> str:
+    """Return requests a second, with their interval."""
+    if not estimate.value:
+        return "no load"
+    value, low, high = map(tables.per_second, (estimate.value, estimate.low, estimate.high))
+    return f"{value} requests a second ({low} to {high})"
+
+
+def over_http(load: pd.DataFrame) -> str:
     """Return one sentence on the load that the fastest variant sustains over HTTP."""
     tried = load[load["http"]]
-    met, missed = results.met_and_missed(tried, sla_ms)
+    limit, ms = results.at_most(tried)
     name = tried["variant"].iloc[0]
-    limit = f"{tables.per_second(met)} a second" if met else "no rate that was tried"
-    beyond = "" if pd.isna(missed) else f" (not {tables.per_second(missed)})"
+    measured = f" (a trial at that rate measured {ms:.1f} ms)" if limit.value else ""
     return (
         f"Over HTTP (`python -m stages.serve --variant={name}`), {Variant.named(name).title} "
-        f"sustains {limit} within the SLA{beyond}"
+        f"sustains {rate(limit)} within the SLA{measured}"
     )
 
 

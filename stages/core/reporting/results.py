@@ -167,12 +167,12 @@ def sweep(samples: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def capacities(load: pd.DataFrame, sla_ms: float) -> pd.DataFrame:
-    """Return one row per variant: the requests a second that it answers within the SLA.
+def capacities(load: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per variant: the requests a second that it sustains within the SLA.
 
-    `single_rps` is the highest rate tried that met it (0: none), `single_missed_rps` the lowest one
-    above that missed it, `batched_…` the same with requests answered together, `offline_rps`
-    the texts a second when all arrive at once. Columns of load.csv.
+    `single_rps` is this rate one by one (0: none), with its interval, and `single_ms` the latency
+    that a trial at this rate measured; `batched_…` are those of requests answered together,
+    `offline_rps` the texts a second when all arrive at once. Columns of load.csv.
     """
     rows: dict[str, dict[str, float]] = {}
     direct = load[~load["http"]]
@@ -180,19 +180,22 @@ def capacities(load: pd.DataFrame, sla_ms: float) -> pd.DataFrame:
         row = rows[str(name)] = {}
         for kind, batched in ("single", False), ("batched", True):
             tried = trials[(trials["batch"] > 1) == batched]
-            row[f"{kind}_rps"], row[f"{kind}_missed_rps"] = met_and_missed(tried, sla_ms)
+            rate, row[f"{kind}_ms"] = at_most(tried)
+            row |= rate.columns(f"{kind}_rps")
         row["offline_rps"] = trials.loc[trials["scenario"] == "Offline", "rate"].item()
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant")
 
 
-def met_and_missed(load: pd.DataFrame, sla_ms: float) -> tuple[float, float]:
-    """Return the highest rate that met the SLA, 0 if none did, and the lowest above that missed it.
+def at_most(load: pd.DataFrame) -> tuple[Estimate, float]:
+    """Return the highest rate within the SLA, 0 if there is none, and the latency measured at it.
 
-    The latter is NaN if none did. Columns of load.csv.
+    Rows of load.csv, of one variant and batch.
     """
     tried = load[load["scenario"] == "Server"]
-    met = max([0.0, *tried.loc[tried["ms"] <= sla_ms, "rate"]])
-    return met, tried.loc[(tried["ms"] > sla_ms) & (tried["rate"] > met), "rate"].min()
+    if tried.empty:
+        return Estimate(0.0, 0.0, 0.0), math.nan
+    rate, low, high, ms = tried[["rate", "low", "high", "ms"]].iloc[0]
+    return Estimate(rate, low, high), ms
 
 
 def bottleneck(profile: pd.DataFrame, variant: str) -> str:

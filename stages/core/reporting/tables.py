@@ -74,10 +74,8 @@ def _answers(data: pd.DataFrame, answer: str, confidence: str) -> pd.Series:
 
 
 def _rates(data: pd.DataFrame, kind: str) -> pd.Series:
-    met, missed = data[f"{kind}_rps"], data[f"{kind}_missed_rps"]
-    limits = (" (not " + missed.map(per_second) + ")").where(missed.notna(), "")
-    alone = (met == 0) & missed.isna()  # no rate was tried
-    return (met.map(per_second) + limits).mask(alone, "none, even alone")
+    rate, low, high = (data[f"{kind}_rps{end}"].map(per_second) for end in ("", "_low", "_high"))
+    return (rate + " (" + low + "–" + high + ")").mask(data[f"{kind}_rps"] == 0, "none")
 
 
 def share(value: float | None) -> str:
@@ -146,7 +144,9 @@ SPLITS = (
 LOAD = (
     VARIANT,
     Column("Requests a second, one by one", partial(_rates, kind="single")),
+    Column("Measured there, ms", "single_ms", "{:.1f}"),
     Column("In batches", partial(_rates, kind="batched")),
+    Column("Measured in batches, ms", "batched_ms", "{:.1f}"),
     Column("Texts a second, offline", lambda data: data["offline_rps"].map(per_second)),
 )
 CARD = (

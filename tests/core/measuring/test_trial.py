@@ -20,6 +20,8 @@ def test_requests_that_come_at_once_are_answered_in_full_batches(batch: int, cal
     assert found["requests"] == sum(map(len, answered)) == pytest.approx(44, abs=1)
     assert len(answered) == pytest.approx(calls, rel=0.2)
     assert {text for batch in answered for text in batch} == {*TEXTS}
+    assert [size for size, _ in found["calls"]] == [*map(len, answered)]
+    assert all(ms > 0 for _, ms in found["calls"])
     assert found["ms"] > 0
 
 
@@ -50,6 +52,12 @@ def test_one_request_at_a_time_is_answered_before_the_next_is_sent() -> None:
     assert all(len(batch) == 1 for batch in answered)
     assert found["requests"] == len(answered)
     assert found["rate"] == pytest.approx(len(answered) / 0.05, rel=0.3)
+
+
+def test_requests_that_come_at_once_fill_a_batch() -> None:
+    answered: list[list[str]] = []
+    run_trial(answered.append, TEXTS, trial("Offline", 10, 0.001, batch=5))
+    assert [*map(len, answered)] == [5]
 
 
 def test_a_batch_waits_for_others_no_longer_than_it_may() -> None:
