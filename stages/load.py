@@ -7,7 +7,6 @@ answer them take (`measuring.queueing`), and a trial at that rate shows whether 
 """
 
 import http.client
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -31,21 +30,23 @@ from stages.core.text.corpus import load_corpus
 from stages.serve import TIMEOUT_SECONDS, ask, serving
 
 Row = dict[str, Any]
-# Of a scenario, rate, batch and seconds: the row, and the ms of its calls by what they answered.
-Attempt = Callable[[Scenario, float, int, float], tuple[Row, dict[int, list[float]]]]
+# Runs a trial of a scenario, rate, batch and seconds; returns its row, and the ms of its calls.
+Attempt = Callable[[Scenario, float, int, float], tuple[Row, list[float]]]
 CLIENTS = 32  # of the server at once, fewer than it lets wait
 MOST = 10_000.0  # requests a second, above any variant's; a lower guess ends the trial early
-BRIEF = 0.25  # of load.seconds: how long the calls with each smaller batch are timed
+BRIEF = 0.25  # of load.seconds: how long batches of each size are timed
+LONG = 2  # of load.seconds: how long requests come at the rate that is found
 SHARES = np.linspace(0.05, 0.95, 19)  # of the rate that saturates a variant: the curve's points
 
 
 def run(config: Settings) -> str:
-    """Write reports/load.csv, one row per trial or replay.
+    """Write reports/load.csv: what each variant answers at most, and within the SLA.
 
     Columns: variant, batch (the most requests that are answered together), scenario (MLPerf's, or
-    Replay), rate (requests a second; in Server, the highest within the SLA by the replays), low and
-    high (of these), requests, ms (the percentile report.sla_percentile of their latency), http
-    (whether by stages/serve.py, as the fastest variant is besides), those of `disturbances`.
+    Replay: a point of the curve), rate (requests a second; in Server, the highest within the SLA by
+    the replays), low and high (its interval), requests, ms (the percentile report.sla_percentile of
+    their latency), http (whether by stages/serve.py, as the fastest variant is besides), those of
+    `disturbances`.
     """
     texts = load_corpus()["test"]["text"][:]
     tables = []
@@ -86,27 +87,37 @@ def search(
         yield row
         if not meets:
             continue
-        most = row["rate"]
-        times[batch] = calls[batch]
-        for size in range(2, batch):
-            _, calls = attempt("Offline", most, size, BRIEF * settings.seconds)
-            times[size] = calls[size]
-        for rate in SHARES * queueing.saturation(times):
-            ms = queueing.latencies(times, settings.wait_ms, rate)
-            yield {
-                "batch": batch,
-                "scenario": "Replay",
-                "rate": rate,
-                "requests": len(ms),
-                "ms": np.percentile(ms, constraints.sla_percentile),
-            }
+        if batch == 1:
+            times[1], most = calls, row["rate"]
+        for size in sizes(batch):
+            # The second time, so that the engine has computed the shapes before: the same texts.
+            for _ in range(2):
+                _, times[size] = attempt("Offline", most, size, BRIEF * settings.seconds)
+        yield from curve(times, batch, settings, constraints)
         rates = queueing.sustained(
             times, settings.wait_ms, constraints.sla_percentile, constraints.sla_ms
         )
-        meets = bool(rate := float(np.median(rates)))
+        low, rate, high = np.percentile(rates, [2.5, 50, 97.5])
+        meets = rate * settings.seconds >= 1  # or else no request may come in the trial
         if meets:
-            row, _ = attempt("Server", rate, batch, settings.seconds)
-            yield row | {"low": min(rates), "high": max(rates)}
+            row, _ = attempt("Server", rate, batch, LONG * settings.seconds)
+            yield row | {"low": low, "high": high}
+
+
+def sizes(batch: int) -> list[int]:
+    """Return the sizes above 1 that are timed, up to a batch: powers of two, and its own."""
+    return sorted({2**power for power in range(1, batch.bit_length())} | {batch} - {1})
+
+
+def curve(
+    times: queueing.Times, batch: int, settings: LoadConfig, constraints: ReportConfig
+) -> Iterator[Row]:
+    """Yield the latency by replays, at rates up to nearly the one that saturates the variant."""
+    for rate in SHARES * queueing.saturation(times):
+        ms = queueing.latencies(times, settings.wait_ms, rate)
+        replayed = {"rate": rate, "requests": len(ms)}
+        replayed["ms"] = np.percentile(ms, constraints.sla_percentile)
+        yield {"batch": batch, "scenario": "Replay"} | replayed
 
 
 def attempt(
@@ -116,8 +127,8 @@ def attempt(
     rate: float,
     batch: int,
     seconds: float,
-) -> tuple[Row, dict[int, list[float]]]:
-    """Run one trial; return its row, and the ms of its calls by how many requests they answered."""
+) -> tuple[Row, list[float]]:
+    """Run one trial; return its row, and the ms of its calls that answered `batch` requests."""
     trial = Trial(
         scenario=scenario,
         rate=rate,
@@ -128,9 +139,7 @@ def attempt(
         seed=config.seed,
     )
     answered = answer(trial)
-    times = defaultdict(list)
-    for size, ms in answered.pop("calls"):
-        times[size].append(ms)
+    times = [ms for size, ms in answered.pop("calls") if size == batch]
     return {"batch": batch, "scenario": scenario} | answered, times
 
 

@@ -8,14 +8,14 @@ from tests.conftest import VARIANTS, configured
 
 
 def rows(ms: float) -> pd.DataFrame:
-    """Return those of what takes so long for a text, and half of it for each further one."""
+    """Return the rows of a variant that takes `ms` for a text, half of it for each further one."""
 
-    def attempt(scenario: str, rate: float, batch: int, seconds: float) -> tuple[dict, dict]:
+    def attempt(scenario: str, rate: float, batch: int, seconds: float) -> tuple[dict, list[float]]:
         each = ms * (1 + batch) / 2
         row = {"scenario": scenario, "batch": batch, "rate": rate, "ms": each}
         if scenario != "Server":
             row["rate"] = 1e3 * batch / each
-        return row, {batch: [each] * 9}
+        return row, [each] * 9
 
     settings = LoadConfig(seconds=1, batch=4, wait_ms=0)
     constraints = configured().report.model_copy(update={"sla_ms": 50})

@@ -2,63 +2,73 @@
 
 Requests arrive at random times (a Poisson process) and are answered in that order, one by one or in
 batches, as in `trial`. A trial of some seconds sees too few requests for the tail of their latency:
-near saturation, a few of them that arrive at once decide it. A replay has as many as it takes.
+near saturation, how many happen to arrive at once decides it.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
-Times = Mapping[int, Sequence[float]]  # ms of calls, by how many texts they answer: 1 to the most
-REQUESTS = 20_000
-REPLAYS = 7  # each with other arrivals, and the measured times drawn anew
-STEPS = 10  # of the bisection: to a thousandth of what the variant answers at most
+Times = Mapping[int, Sequence[float]]  # ms of calls, by how many requests each answers; 1 at least
+REQUESTS = 10_000
+REPLAYS = 20  # each with other arrivals, and a bootstrap of the measured times
+STEPS = 7  # of the bisection, down to a hundredth of what saturates the variant
 
 
 def latencies(times: Times, wait_ms: float, rate: float, seed: int = 0) -> np.ndarray:
-    """Return the latency in ms of each request, when `rate` of them arrive a second.
+    """Return the latency in ms of each request, if `rate` of them arrive a second.
 
-    The first of a batch waits `wait_ms` for others, at most. Two rates with the same seed have the
-    same arrivals, but for their scale.
+    The first of a batch waits `wait_ms` for others, at most. The times of a size that was not
+    measured are interpolated. Two rates with the same seed have the same arrivals, but for their
+    scale.
     """
     random = np.random.default_rng(seed)
-    arrivals = (random.exponential(1e3 / rate, REQUESTS).cumsum()).tolist()
-    drawn = {}
-    for size, measured in times.items():
-        resampled = random.choice(measured, len(measured))  # a bootstrap: other texts, other times
-        drawn[size] = random.choice(resampled, REQUESTS).tolist()
+    arrivals = random.exponential(1e3 / rate, REQUESTS).cumsum().tolist()
+    drawn = _drawn(times, random.random(REQUESTS))
     most = max(times)
     ends: list[float] = []
     free = 0.0
     while (first := len(ends)) < REQUESTS:
         start = max(free, arrivals[first])
-        size = 1
-        if most > 1:
-            last = start + wait_ms
-            together = arrivals[first : first + most]
-            size = sum(each <= last for each in together)
-            start = max(start, together[-1]) if size == most else last
-        free = start + drawn[size][first]
-        ends += [free] * size
+        end = bisect_right(arrivals, start + wait_ms, first + 1, min(first + most, REQUESTS))
+        start = max(start, arrivals[end - 1]) if end - first == most else start + wait_ms
+        free = start + drawn[end - first][first]
+        ends += [free] * (end - first)
     return np.array(ends) - arrivals
 
 
+def _drawn(times: Times, places: np.ndarray) -> dict[int, list[float]]:
+    """Return the times of calls of each size, at these places (0 to 1) of their distribution."""
+    measured = {size: np.quantile(ms, places) for size, ms in sorted(times.items())}
+    drawn = {1: measured[1].tolist()}
+    for below, above in pairwise(measured):
+        for size in range(below + 1, above + 1):
+            share = (size - below) / (above - below)
+            drawn[size] = ((1 - share) * measured[below] + share * measured[above]).tolist()
+    return drawn
+
+
 def saturation(times: Times) -> float:
-    """Return the requests a second that are answered if there are always some waiting."""
-    return max(1e3 * size / float(np.mean(measured)) for size, measured in times.items())
+    """Return the requests a second that are answered if there are always enough waiting."""
+    most = max(times)
+    return 1e3 * most / float(np.mean(times[most]))
 
 
-def sustained(times: Times, wait_ms: float, percentile: int, limit_ms: float) -> list[float]:
+def sustained(times: Times, wait_ms: float, percentile: int, limit_ms: float) -> np.ndarray:
     """Return the highest rate whose percentile of the latency is within a limit, for each replay.
 
-    It is 0 where even a request alone takes longer.
+    It is 0 where even the calls themselves take longer.
     """
     found = []
     for seed in range(REPLAYS):
-        met, missed = 0.0, saturation(times)
+        random = np.random.default_rng(seed)
+        drawn = {size: random.choice(ms, len(ms)).tolist() for size, ms in times.items()}
+        met, missed = 0.0, saturation(drawn)
         for _ in range(STEPS):
             rate = (met + missed) / 2
-            within = np.percentile(latencies(times, wait_ms, rate, seed), percentile) <= limit_ms
-            met, missed = (rate, missed) if within else (met, rate)
+            late = np.percentile(latencies(drawn, wait_ms, rate, seed), percentile) > limit_ms
+            met, missed = (met, rate) if late else (rate, missed)
         found.append(met)
-    return found
+    return np.array(found)

@@ -132,10 +132,7 @@ def latency_by_rate(load: pd.DataFrame, percentile: int, sla_ms: float) -> alt.F
     x = alt.X("rate:Q", title="requests a second (log)").scale(type="log", nice=False, padding=10)
     y = alt.Y("ms:Q", title=f"p{percentile} latency, ms (log)")
     y = y.scale(type="log", nice=False, padding=10)
-    shown, drawn = (
-        alt.FieldOneOfPredicate("scenario", oneOf=[each]) for each in ("Server", "Replay")
-    )
-    lines = _lines(data, x, y, shown, drawn)
+    lines = _lines(data, x, y, "datum.scenario == 'Server'", "datum.scenario == 'Replay'")
     sla = alt.Chart(lines.data).mark_rule(strokeDash=[4, 4], color="gray")
     lines += sla.encode(y=alt.datum(sla_ms))
     panel = alt.Facet("together:N", title=None, sort=list(panels.values()))
@@ -154,7 +151,7 @@ def distributions(samples: pd.DataFrame, sla_ms: float) -> alt.LayerChart:
     )
     x = alt.X("ms:Q", title="ms, test sentences, from text to label (log)")
     y = alt.Y("answered:Q", title="answered within").axis(format="%")
-    shown = alt.FieldOneOfPredicate("answered", oneOf=[0.5, 0.95, 0.99])
+    shown = "indexof([0.5, 0.95, 0.99], datum.answered) >= 0"
     lines = _lines(data, x.scale(type="log", nice=False), y, shown)
     title = alt.Title("Distribution of latencies", subtitle="points: p50, p95, p99; grey line: SLA")
     return (lines + _sla(sla_ms)).properties(**SIZE, title=title)
@@ -196,11 +193,7 @@ def named(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def _lines(
-    data: pd.DataFrame,
-    x: alt.X,
-    y: alt.Y,
-    shown: alt.FieldOneOfPredicate | str = "true",
-    drawn: alt.FieldOneOfPredicate | str = "true",
+    data: pd.DataFrame, x: alt.X, y: alt.Y, shown: str = "true", drawn: str = "true"
 ) -> alt.LayerChart:
     """Return lines through the rows that are `drawn`, and points at those that are `shown`."""
     # A line has one tooltip for all its length, so tooltips are of the points on it.

@@ -147,15 +147,15 @@ def headline(table: pd.DataFrame) -> str:
 def sustained(found: Findings) -> str:
     """Return one sentence on the load that the headline's variant and the baseline sustain."""
     name, baseline = results.headliner(found.table), results.BASELINE
-    constraints = found.constraints
+    ours, other = (
+        rate(Estimate.of(found.table.loc[each], "single_rps")) for each in (name, baseline)
+    )
     sentence = (
-        f"{Variant.named(name).title.capitalize()} sustains "
-        f"{rate(Estimate.of(found.table.loc[name], 'single_rps'))} within "
-        f"{constraints.sla_ms:g} ms (p{constraints.sla_percentile}, queueing included)"
+        f"{Variant.named(name).title.capitalize()} sustains {ours} within "
+        f"{found.constraints.sla_ms:g} ms (p{found.constraints.sla_percentile}, queueing included)"
     )
     if name == baseline:
         return sentence
-    other = rate(Estimate.of(found.table.loc[baseline], "single_rps"))
     return f"{sentence}; {Variant.named(baseline).title} sustains {other}"
 
 

@@ -144,9 +144,9 @@ SPLITS = (
 LOAD = (
     VARIANT,
     Column("Requests a second, one by one", partial(_rates, kind="single")),
-    Column("Measured there, ms", "single_ms", "{:.1f}"),
+    Column("Trial, ms", "single_ms", "{:.1f}"),
     Column("In batches", partial(_rates, kind="batched")),
-    Column("Measured in batches, ms", "batched_ms", "{:.1f}"),
+    Column("Trial in batches, ms", "batched_ms", "{:.1f}"),
     Column("Texts a second, offline", lambda data: data["offline_rps"].map(per_second)),
 )
 CARD = (

@@ -10,7 +10,7 @@ from tests.core.reporting.made_up import MS, load
 
 
 @pytest.mark.parametrize("sla_ms", [50, 1])
-def test_the_load_has_a_point_for_each_variant_even_if_none_meets_the_sla(sla_ms: float) -> None:
+def test_the_load_has_a_line_for_each_variant_even_if_none_meets_the_sla(sla_ms: float) -> None:
     trials = load(MS)
     if sla_ms == 1:
         trials = trials[trials["scenario"] != "Server"]
