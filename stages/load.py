@@ -115,9 +115,8 @@ def curve(
     """Yield the latency by replays, at rates up to nearly the one that saturates the variant."""
     for rate in SHARES * queueing.saturation(times):
         ms = queueing.latencies(times, settings.wait_ms, rate)
-        replayed = {"rate": rate, "requests": len(ms)}
-        replayed["ms"] = np.percentile(ms, constraints.sla_percentile)
-        yield {"batch": batch, "scenario": "Replay"} | replayed
+        late = np.percentile(ms, constraints.sla_percentile)
+        yield {"batch": batch, "scenario": "Replay", "rate": rate, "requests": len(ms), "ms": late}
 
 
 def attempt(

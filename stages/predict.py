@@ -19,6 +19,7 @@ from stages.core.launch.errors import InputError, printable
 from stages.core.launch.parse import positive
 from stages.core.launch.paths import check_root
 from stages.core.serving.answers import answering, measured_threads, model_directory
+from stages.core.serving.classifier import load_tokenizer
 
 FIELDS = ("text", "label", "score", "ms")  # the score is the label's probability
 Row = dict[str, str | float]
@@ -40,6 +41,14 @@ def predict(texts: list[str], directory: Path, threads: int | None = None) -> It
     # The rows themselves show the progress where they are seen.
     bar = tqdm(texts, desc="predict", unit="text", disable=sys.stdout.isatty() or None)
     return map(row, bar)
+
+
+def note_cut(texts: list[str], directory: Path) -> None:
+    """Print to standard error of how many texts the model reads the beginning alone."""
+    tokenizer = load_tokenizer(directory)
+    if cut := sum(bool(tokenizer.encode(text).overflowing) for text in texts):
+        limit = tokenizer.truncation["max_length"]
+        print(f"note: cut at {limit} tokens: {cut} of {len(texts)} texts", file=sys.stderr)
 
 
 def read_lines(name: str) -> list[str]:
@@ -100,8 +109,9 @@ def main() -> None:
         parser.error("give texts, or a file of them with --input (- for standard input)")
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # like the input
     check_root()
-    texts = options.texts or read_lines(options.input)
-    FORMATS[options.format](predict(texts, model_directory(options.variant), options.threads))
+    texts, directory = options.texts or read_lines(options.input), model_directory(options.variant)
+    note_cut(texts, directory)
+    FORMATS[options.format](predict(texts, directory, options.threads))
 
 
 if __name__ == "__main__":

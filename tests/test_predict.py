@@ -11,9 +11,10 @@ import pytest
 
 from stages.core.launch.errors import InputError, printable
 from stages.core.launch.paths import EVALUATION, RELEASE
+from stages.core.serving.classifier import load_tokenizer
 from stages.core.serving.variant import Manifest, Variant
 from stages.core.text.corpus import load_corpus
-from stages.predict import main, print_text
+from stages.predict import main, note_cut, print_text
 from tests.conftest import ROOT, VARIANTS
 
 # Texts that a spreadsheet may take for a formula, or that may break a line, a row or a terminal.
@@ -45,6 +46,14 @@ def test_a_text_gets_label_score_and_time(project: Callable, predict: Predict) -
     assert (second[0], second[3]) == ("negative", "an awful bad plot")
     assert 0.5 < float(first[1]) <= 1
     assert first[2].endswith(" ms")
+
+
+def test_texts_that_are_cut_are_counted(project: Callable, capsys: pytest.CaptureFixture) -> None:
+    limit = load_tokenizer(RELEASE).truncation["max_length"]
+    note_cut(["good film"], RELEASE)
+    assert capsys.readouterr().err == ""
+    note_cut(["good " * limit, "good film"], RELEASE)
+    assert capsys.readouterr().err == f"note: cut at {limit} tokens: 1 of 2 texts\n"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

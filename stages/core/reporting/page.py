@@ -146,17 +146,15 @@ def headline(table: pd.DataFrame) -> str:
 
 def sustained(found: Findings) -> str:
     """Return one sentence on the load that the headline's variant and the baseline sustain."""
-    name, baseline = results.headliner(found.table), results.BASELINE
-    ours, other = (
-        rate(Estimate.of(found.table.loc[each], "single_rps")) for each in (name, baseline)
+    table, limits = found.table, found.constraints
+    said = [
+        f"{Variant.named(name).title} sustains {rate(Estimate.of(table.loc[name], 'single_rps'))}"
+        for name in dict.fromkeys((results.headliner(table), results.BASELINE))
+    ]
+    return (
+        f"Within {limits.sla_ms:g} ms (p{limits.sla_percentile}, queueing included), "
+        f"{', '.join(said)}"
     )
-    sentence = (
-        f"{Variant.named(name).title.capitalize()} sustains {ours} within "
-        f"{found.constraints.sla_ms:g} ms (p{found.constraints.sla_percentile}, queueing included)"
-    )
-    if name == baseline:
-        return sentence
-    return f"{sentence}; {Variant.named(baseline).title} sustains {other}"
 
 
 def rate(estimate: Estimate) -> str:
