@@ -1,9 +1,10 @@
 from collections.abc import Callable
 
 import pandas as pd
+import pytest
 
-from stages.core.launch.settings import LoadConfig
-from stages.load import search
+from stages.core.launch.errors import InputError
+from stages.load import measured, search
 from tests.conftest import VARIANTS, configured
 
 
@@ -17,9 +18,8 @@ def rows(ms: float) -> pd.DataFrame:
             row["rate"] = 1e3 * batch / each
         return row, [each] * 9
 
-    settings = LoadConfig(seconds=1, batch=4, wait_ms=0)
-    constraints = configured().report.model_copy(update={"sla_ms": 50})
-    return pd.DataFrame(search(attempt, (1, 4), settings, constraints))
+    config = configured("load.seconds=1", "load.batch=4", "load.wait_ms=0", "report.sla_ms=50")
+    return pd.DataFrame(search(attempt, [ms] * 9, (1, 4), config))
 
 
 def test_a_rate_within_the_sla_is_tried_one_by_one_and_in_batches() -> None:
@@ -28,8 +28,7 @@ def test_a_rate_within_the_sla_is_tried_one_by_one_and_in_batches() -> None:
     assert (tried["low"] <= tried["rate"]).all()
     assert (tried["rate"] <= tried["high"]).all()
     assert 100 < tried.loc[1, "rate"] < 200 < tried.loc[4, "rate"] < 320
-    alone = found[found["scenario"] != "Replay"].groupby("batch")["scenario"].first()
-    assert alone.to_dict() == {1: "SingleStream", 4: "Offline"}
+    assert found.loc[found["scenario"] == "Offline", "batch"].tolist() == [4]
 
 
 def test_the_replays_latency_grows_with_the_rate_and_meets_the_sla_where_the_trial_is() -> None:
@@ -43,7 +42,7 @@ def test_the_replays_latency_grows_with_the_rate_and_meets_the_sla_where_the_tri
 
 def test_what_misses_the_sla_without_load_is_not_tried_under_any() -> None:
     found = rows(51)
-    assert set(found["scenario"]) == {"SingleStream", "Offline", "Replay"}
+    assert set(found["scenario"]) == {"Offline", "Replay"}
     assert set(found.loc[found["scenario"] == "Replay", "batch"]) == {1}
 
 
@@ -54,5 +53,10 @@ def test_every_variant_is_tried_one_by_one_and_in_batches(project: Callable) -> 
     assert over_http["variant"].nunique() == 1
     assert set(over_http["batch"]) == {1}
     counts = table.groupby(["scenario", "batch"])["variant"].nunique()
-    assert counts["SingleStream", 1] == counts["Offline", 3] == len(VARIANTS)
+    assert counts["Replay", 1] == counts["Offline", 3] == len(VARIANTS)
     assert (table[["rate", "requests", "ms"]] > 0).all(axis=None)
+
+
+def test_a_variant_that_the_benchmark_has_not_timed_is_named(project: Callable) -> None:
+    with pytest.raises(InputError, match="lacks student_none; make it with: dvc repro benchmark"):
+        measured(["student_onnx", "student_none"])
