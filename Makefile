@@ -17,8 +17,8 @@ test: lint  ## check style and types, run the unit tests
 
 smoke: $(VENV)/ready  ## run the real DAG, shrunken, and README's commands, in fresh clones; inject 16 faults
 	pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder tests/test_recipes.py tests/test_dag.py \
-	  tests/test_post.py tests/tools/test_growth.py tests/tools/test_peers.py tests/test_serve.py
-	pytest -m slow tests/test_faults.py
+	  tests/test_faults.py tests/test_post.py tests/tools/test_growth.py tests/tools/test_peers.py \
+	  tests/test_serve.py
 
 processes: $(VENV)/ready  ## train in two processes, and kill one
 	pytest -m slow tests/test_processes.py
