@@ -16,8 +16,9 @@ test: lint  ## check style and types, run the unit tests
 	pytest -n 2 --dist worksteal
 
 smoke: $(VENV)/ready  ## run the real DAG, shrunken, and README's commands, in fresh clones; inject 16 faults
+	@# The third file waits behind the first, which takes the longest.
 	pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder tests/test_recipes.py tests/test_dag.py \
-	  tests/test_faults.py tests/test_post.py tests/tools/test_growth.py tests/tools/test_peers.py \
+	  tests/tools/test_peers.py tests/test_faults.py tests/test_post.py tests/tools/test_growth.py \
 	  tests/test_serve.py
 
 processes: $(VENV)/ready  ## train in two processes, and kill one
