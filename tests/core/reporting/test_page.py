@@ -155,7 +155,7 @@ def test_a_page_that_recommends_the_baseline_compares_it_with_nothing() -> None:
     assert [each.strip() for each in cells["teacher pytorch"]] == [*("none", "", "none", "", "17")]
     expected = (
         "student int8 per tensor sustains 80 requests a second (70 to 90) within the SLA (a "
-        "trial at that rate measured 40.0 ms), one by one"
+        "trial at that rate measured 40.0 ms): one by one"
     )
     assert f"stages.serve --variant=student_int8_per_tensor`), {expected}" in page(found)
 
