@@ -17,6 +17,9 @@ def test_the_load_has_a_line_for_each_variant_even_if_none_meets_the_sla(sla_ms:
     chart = latency_by_rate(trials, 99, sla_ms)
     shown = {row["variant"] for row in chart.to_dict()["datasets"].popitem()[1]}
     assert shown == {Variant.named(name).title for name in MS}
+    lines, points, _ = chart.to_dict()["spec"]["layer"]
+    assert lines["transform"] == [{"filter": "datum.scenario == 'Replay'"}]
+    assert points["transform"] == [{"filter": "datum.scenario == 'Server'"}]
     svg = io.StringIO()
     chart.save(svg, format="svg")
     width = re.search(r'<svg[^>]* width="([\d.]+)"', svg.getvalue())
