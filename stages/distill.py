@@ -1,5 +1,6 @@
 """Train a small student on the teacher's logits."""
 
+import numpy as np
 from transformers import AutoModelForSequenceClassification, set_seed
 
 from stages.core.launch.command import launch
@@ -7,11 +8,13 @@ from stages.core.launch.paths import LABELLED, existing
 from stages.core.launch.settings import Settings
 from stages.core.serving.variant import Variant
 from stages.core.task.losses import class_weights
-from stages.core.text.corpus import load_corpus, load_texts
+from stages.core.text.corpus import draw_texts, load_corpus, load_texts
 from stages.core.training import trainer
 from stages.core.training.device import begin, bf16_wanted, described
 from stages.core.training.student import build_student
 from stages.core.training.trainers import DistillationTrainer
+
+PRUNING_TEXTS = 512  # by which the units that stay are chosen
 
 
 def run(config: Settings) -> str:
@@ -20,9 +23,11 @@ def run(config: Settings) -> str:
     set_seed(config.seed)
     directory = existing(Variant("teacher", "pytorch").directory)
     teacher = AutoModelForSequenceClassification.from_pretrained(directory).eval()
-    student, tokenizer = build_student(config.student, teacher, directory)
-    tokenizer.model_max_length, tokenizer.truncation_side = config.model.max_length, "right"
     corpus = load_corpus()
+    random = np.random.default_rng(config.seed)
+    texts = draw_texts(corpus["train"]["text"][:], PRUNING_TEXTS, random)
+    student, tokenizer = build_student(config.student, teacher, directory, texts)
+    tokenizer.model_max_length, tokenizer.truncation_side = config.model.max_length, "right"
     labels = corpus["train"]["label"][:]
     if config.distill.label_weight < 1:
         corpus["train"] = load_texts(LABELLED)

@@ -19,10 +19,11 @@ from tqdm import tqdm
 from stages.core.launch.atomic import atomic_file
 from stages.core.launch.command import launch
 from stages.core.launch.errors import InputError
-from stages.core.launch.paths import BENCHMARK, REPORTS, existing
-from stages.core.launch.settings import Settings
+from stages.core.launch.paths import REPORTS
+from stages.core.launch.settings import CONTROL, Settings
 from stages.core.measuring import queueing
 from stages.core.measuring.conditions import Clocks, disturbances
+from stages.core.measuring.samples import load_samples, of_measure
 from stages.core.measuring.trial import Scenario, Trial, run_trial
 from stages.core.measuring.worker import Answer, Worker
 from stages.core.serving.variant import variants
@@ -50,15 +51,17 @@ def run(config: Settings) -> str:
     """
     texts = load_corpus()["test"]["text"][:]
     served = variants(config.forms)
-    times = measured([variant.name for variant in served])
+    samples = of_measure(load_samples([variant.name for variant in served]), "test_label")
     tables = []
     before = Clocks.read([])
     for variant in tqdm(served, desc="load", unit="variant", disable=None):
         with Worker(variant.name, variant.directory, config.benchmark.threads) as worker:
             tried = partial(attempt, by_worker(worker, texts), config)
-            rows = search(tried, times[variant.name], (1, config.load.batch), config)
+            alone = samples["ms"][samples["variant"] == variant.name].tolist()
+            rows = search(tried, alone, (1, config.load.batch), config)
             tables.append(pd.DataFrame(rows).assign(variant=variant.name, http=False))
-    fastest = min(times, key=lambda name: np.mean(times[name]))
+    means = samples.groupby("variant", observed=True)["ms"].mean()
+    fastest = means.drop(CONTROL).idxmin()
     options = (f"--variant={fastest}", f"--threads={config.benchmark.threads}")
     with serving(*options) as (_, port):
         by_http = partial(run_trial, partial(post, port), texts, threads=CLIENTS)
@@ -74,21 +77,6 @@ def run(config: Settings) -> str:
         load.reindex(columns=columns).round(4).assign(**disturbed).to_csv(part, index=False)
     most = load.query("scenario == 'Offline'")["rate"].max()
     return f"{file}: up to {most:.3g} texts a second, offline"
-
-
-def measured(names: list[str]) -> dict[str, list[float]]:
-    """Return what each variant's calls took from text to label, in ms, in turns with the others.
-
-    Raises:
-        InputError: the benchmark has not timed all of them.
-    """
-    file = BENCHMARK / "samples.parquet"
-    samples = pd.read_parquet(existing(file))
-    calls = samples[(samples["workload"] == "test") & (samples["quantity"] == "label")]
-    times = {str(name): ms.tolist() for name, ms in calls.groupby("variant", observed=True)["ms"]}
-    if missing := [name for name in names if name not in times]:
-        raise InputError(f"{file} lacks {', '.join(missing)}; make it with: dvc repro benchmark")
-    return {name: times[name] for name in names}
 
 
 def search(

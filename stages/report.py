@@ -7,6 +7,7 @@ from stages.core.launch.command import launch
 from stages.core.launch.errors import read_json
 from stages.core.launch.paths import BENCHMARK, CURVES, MACHINE, REPORTS
 from stages.core.launch.settings import CONTROL, Settings
+from stages.core.measuring.samples import check_variants, load_samples, of_measure
 from stages.core.reporting import figures, results
 from stages.core.reporting.accuracy import mistakes
 from stages.core.reporting.html import render
@@ -25,10 +26,10 @@ def run(config: Settings) -> str:
     """
     served = variants(config.forms)
     names = [variant.name for variant in served]
-    samples, profile = results.load_samples(names), pd.read_csv(REPORTS / "profile.csv")
+    samples, profile = load_samples(names), pd.read_csv(REPORTS / "profile.csv")
     load = pd.read_csv(REPORTS / "load.csv")
     for file, table in ("profile.csv", profile), ("load.csv", load):
-        results.check_variants(REPORTS / file, table["variant"], names)
+        check_variants(f"{REPORTS}/{file}", table["variant"], names)
     test, validation = (results.load_predictions(names, each) for each in ("test", "validation"))
     control = results.control(samples, config.benchmark.control)
     noise = max(abs(estimate.value - 1) for estimate in control.values())
@@ -39,7 +40,7 @@ def run(config: Settings) -> str:
         results.capacities(load),
     ]
     table = pd.concat(parts, axis=1)
-    answered = results.of_measure(samples[samples["variant"] != CONTROL], "test_label")
+    answered = of_measure(samples[samples["variant"] != CONTROL], "test_label")
     table, tied = recommend(
         table, lambda *pair: speedup(answered, *pair).widened(noise), config.report
     )

@@ -1,10 +1,8 @@
 from collections.abc import Callable
 
 import pandas as pd
-import pytest
 
-from stages.core.launch.errors import InputError
-from stages.load import measured, search
+from stages.load import search
 from tests.conftest import VARIANTS, configured
 
 
@@ -55,8 +53,3 @@ def test_every_variant_is_tried_one_by_one_and_in_batches(project: Callable) -> 
     counts = table.groupby(["scenario", "batch"])["variant"].nunique()
     assert counts["Replay", 1] == counts["Offline", 3] == len(VARIANTS)
     assert (table[["rate", "requests", "ms"]] > 0).all(axis=None)
-
-
-def test_a_variant_that_the_benchmark_has_not_timed_is_named(project: Callable) -> None:
-    with pytest.raises(InputError, match="lacks student_none; make it with: dvc repro benchmark"):
-        measured(["student_onnx", "student_none"])

@@ -14,7 +14,7 @@ STAGES = ROOT / "stages"
 CORE = STAGES / "core"
 # A folder may import from itself and those after it; stages and tools may import from all.
 BELOW = {
-    "reporting": ("serving", "text", "task", "launch"),
+    "reporting": ("measuring", "serving", "text", "task", "launch"),
     "measuring": ("serving", "engines", "text", "launch"),
     "training": ("serving", "text", "task", "launch"),
     "serving": ("engines", "task", "launch"),

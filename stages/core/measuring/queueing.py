@@ -24,10 +24,14 @@ def latencies(times: Times, wait_ms: float, rate: float, seed: int = 0) -> np.nd
     measured are interpolated. Two rates with the same seed have the same arrivals, but for their
     scale.
     """
-    random = np.random.default_rng(seed)
-    arrivals = random.exponential(1e3 / rate, REQUESTS).cumsum().tolist()
-    drawn = _drawn(times, random.random(REQUESTS))
-    most = max(times)
+    return _answered(*_drawn(times, seed), wait_ms, rate)
+
+
+def _answered(
+    gaps: np.ndarray, drawn: dict[int, list[float]], wait_ms: float, rate: float
+) -> np.ndarray:
+    arrivals = (1e3 / rate * gaps.cumsum()).tolist()
+    most = max(drawn)
     ends: list[float] = []
     free = 0.0
     while (first := len(ends)) < REQUESTS:
@@ -39,15 +43,17 @@ def latencies(times: Times, wait_ms: float, rate: float, seed: int = 0) -> np.nd
     return np.array(ends) - arrivals
 
 
-def _drawn(times: Times, places: np.ndarray) -> dict[int, list[float]]:
-    """Return the times of calls of each size, at these places (0 to 1) of their distribution."""
+def _drawn(times: Times, seed: int) -> tuple[np.ndarray, dict[int, list[float]]]:
+    """Return gaps between arrivals, 1 on average, and the time of each call, by its size."""
+    random = np.random.default_rng(seed)
+    gaps, places = random.exponential(size=REQUESTS), random.random(REQUESTS)
     measured = {size: np.quantile(ms, places) for size, ms in sorted(times.items())}
     drawn = {1: measured[1].tolist()}
     for below, above in pairwise(measured):
         for size in range(below + 1, above + 1):
             share = (size - below) / (above - below)
             drawn[size] = ((1 - share) * measured[below] + share * measured[above]).tolist()
-    return drawn
+    return gaps, drawn
 
 
 def saturation(times: Times) -> float:
@@ -64,11 +70,12 @@ def sustained(times: Times, wait_ms: float, percentile: int, limit_ms: float) ->
     found = []
     for seed in range(REPLAYS):
         random = np.random.default_rng(seed)
-        drawn = {size: random.choice(ms, len(ms)).tolist() for size, ms in times.items()}
-        met, missed = 0.0, saturation(drawn)
+        resampled = {size: random.choice(ms, len(ms)).tolist() for size, ms in times.items()}
+        met, missed = 0.0, saturation(resampled)
+        requests = _drawn(resampled, seed)
         for _ in range(STEPS):
             rate = (met + missed) / 2
-            late = np.percentile(latencies(drawn, wait_ms, rate, seed), percentile) > limit_ms
+            late = np.percentile(_answered(*requests, wait_ms, rate), percentile) > limit_ms
             met, missed = (met, rate) if late else (rate, missed)
         found.append(met)
     return np.array(found)

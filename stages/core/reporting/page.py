@@ -9,6 +9,8 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from stages.core.launch.settings import BenchmarkConfig, LoadConfig, ReportConfig
+from stages.core.measuring.queueing import REPLAYS
+from stages.core.measuring.samples import MEASURES
 from stages.core.reporting import results, tables
 from stages.core.reporting.estimate import Estimate
 from stages.core.reporting.verdict import doubts, rounded_down
@@ -70,6 +72,7 @@ def page(found: Findings) -> str:
         own=Estimate.of(found.table.loc[name], results.SPEED),
         kept=curves.loc[curves.groupby("model", sort=False)["validation_loss"].idxmin()],
         sustained=sustained(found),
+        replays=REPLAYS,
         over_http=over_http(found.load),
         percentile=found.constraints.sla_percentile,
         quality=found.constraints.quality_name,
@@ -86,7 +89,7 @@ def warnings(found: Findings) -> Iterator[str]:
         if abs(estimate.value - 1) > CONTROL_BOUND:
             yield (
                 f"the control differs from its twin by {estimate.value - 1:+.1%} on the "
-                f"{results.MEASURES[measure]}, more than {CONTROL_BOUND:.0%}"
+                f"{MEASURES[measure]}, more than {CONTROL_BOUND:.0%}"
             )
     name, conditions = results.headliner(found.table), found.conditions
     for variant in dict.fromkeys((results.BASELINE, name)):

@@ -1,15 +1,14 @@
 """The report's numbers, computed from samples, predictions and artefacts."""
 
 import math
-from pathlib import Path
 
 import pandas as pd
 from safetensors import safe_open
 from transformers import AutoConfig
 
-from stages.core.launch.errors import InputError
-from stages.core.launch.paths import BENCHMARK, EVALUATION
+from stages.core.launch.paths import EVALUATION
 from stages.core.launch.settings import CONTROL
+from stages.core.measuring.samples import MEASURES, of_measure
 from stages.core.reporting.accuracy import compare, judged, retained, score
 from stages.core.reporting.estimate import Estimate
 from stages.core.reporting.latency import speedup, summarise
@@ -19,40 +18,6 @@ BASELINE = Variant("teacher", "pytorch").name
 SLA_LATENCY = "test_label_p{}_ms"  # the time that a caller waits
 SPEED = "test_label_speedup"  # ranks variants
 HEADLINE_SPEED = "post_model_speedup"  # as the post measures
-MEASURES = {  # of single requests: workload and quantity
-    "post_model": "post's sentence, model only",
-    "post_label": "post's sentence, text to label",
-    "test_model": "test sentences, model only",
-    "test_label": "test sentences, text to label",
-}
-
-
-def load_samples(names: list[str]) -> pd.DataFrame:
-    """Return all timed calls (columns of `rounds.measure`), with variants in the order of `names`.
-
-    Raises:
-        InputError: they are not of exactly these variants and the control.
-    """
-    file = BENCHMARK / "samples.parquet"
-    samples = pd.read_parquet(file)
-    found = samples["variant"].astype(str)  # categories in another order would compare as equal
-    check_variants(file, found, [*names, CONTROL])
-    return samples.assign(variant=pd.Categorical(found, [*names, CONTROL]))
-
-
-def check_variants(file: Path, found: pd.Series, names: list[str]) -> None:
-    """Raise InputError unless a file's column of variants holds exactly these names."""
-    if odd := {*found.unique()} ^ {*names}:
-        raise InputError(
-            f"{file} and the setting forms differ in {', '.join(sorted(odd))}; measure the "
-            f"variants again with: dvc repro"
-        )
-
-
-def of_measure(samples: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Return the samples of one of `MEASURES`."""
-    workload, quantity = measure.split("_")
-    return samples[(samples["workload"] == workload) & (samples["quantity"] == quantity)]
 
 
 def load_predictions(names: list[str], split: str) -> dict[str, pd.DataFrame]:

@@ -73,6 +73,12 @@ def summary(table: pd.DataFrame, tied: list[str], constraints: ReportConfig) -> 
             f" The texts are too few to be sure of the {quality}: the 95% interval of the share "
             f"kept is {interval.low:.1%} to {interval.high:.1%}."
         )
+    rate = Estimate.of(row, "single_rps")
+    if wanted and rate.low < wanted:
+        found += (
+            f" It may answer fewer: the 95% interval of the rate is {per_second(rate.low)} to "
+            f"{per_second(rate.high)}."
+        )
     # Faster variants that fall short of the quality alone, by no more than the interval.
     near = table["validation_retained_high"] >= needed
     near &= faults(table.assign(validation_retained=1.0), constraints) == ""

@@ -21,6 +21,7 @@ from stages.core.launch.paths import ENCODER, existing
 from stages.core.launch.settings import StudentConfig
 from stages.core.training.checkpoints import load_tokenizer, rebuild
 from stages.core.training.heads import head
+from stages.core.training.pruning import pruned
 
 # A BERT with these settings computes what a DistilBERT can; its activation may be any.
 DISTILBERT = {
@@ -46,13 +47,14 @@ PER_LAYER = {"layer_types", "attention_window"}
 
 
 def build_student(
-    config: StudentConfig, teacher: PreTrainedModel, directory: Path
+    config: StudentConfig, teacher: PreTrainedModel, directory: Path, texts: list[str]
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return an untrained student for the teacher's labels, and its tokenizer.
 
     Copied layers compute what they computed in their source: in a DistilBERT, where that can
-    express them, or else in the source's own class, unless student.family says which. The tokenizer
-    is the source's, that in `directory` for all but init = checkpoint.
+    express them, or else in the source's own class, unless student.family says which. Where it is
+    narrower, `texts` decide which units stay. The tokenizer is the source's, that in
+    `directory` for all but init = checkpoint.
 
     Raises:
         InputError: the shape does not fit the source of the weights.
@@ -76,7 +78,8 @@ def build_student(
         else:
             source = teacher
         student = copied(config, source)
-        return student, load_tokenizer(directory, student)
+        tokenizer = load_tokenizer(directory, student)
+        return pruned(student, config.hidden_dim, tokenizer, texts), tokenizer
 
 
 def new_head(loader: Loader, directory: Path, teacher: PretrainedConfig) -> PreTrainedModel:
@@ -103,7 +106,8 @@ def copied(config: StudentConfig, source: PreTrainedModel) -> PreTrainedModel:
             f"student.family = distilbert, which can't compute what the layers of this "
             f"{shape.model_type} do; use student.family=own or student.init=scratch"
         )
-    ours = distilbert_config(config, shape, len(layers))
+    whole = config.model_copy(update={"hidden_dim": None})  # pruned later
+    ours = distilbert_config(whole, shape, len(layers))
     ours.activation = shape.hidden_act
     student = DistilBertForSequenceClassification(ours)
     copy_into_distilbert(source.base_model, student, layers)
@@ -181,7 +185,8 @@ def chosen_layers(config: StudentConfig, source: PretrainedConfig) -> list[int]:
         InputError: the source has no such layers, or another width.
     """
     for key, (ours, theirs) in widths(config, source).items():
-        if ours != theirs:
+        prunable = key == "hidden_dim" and ours < theirs
+        if ours != theirs and not prunable:
             raise InputError(
                 f"student.{key} = {ours}, but the layers to copy have {theirs}; use "
                 f"student.{key}=null or student.init=scratch"

@@ -7,6 +7,7 @@ import pytest
 from stages.core.launch.errors import InputError
 from stages.core.launch.paths import BENCHMARK
 from stages.core.launch.settings import CONTROL
+from stages.core.measuring.samples import load_samples, of_measure
 from stages.core.reporting.latency import speedup
 from stages.core.reporting.results import (
     bottleneck,
@@ -14,8 +15,6 @@ from stages.core.reporting.results import (
     fastest_student,
     headliner,
     latencies,
-    load_samples,
-    of_measure,
 )
 from stages.core.reporting.verdict import recommend
 from stages.report import metrics

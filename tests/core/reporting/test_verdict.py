@@ -23,6 +23,8 @@ TABLE = pd.DataFrame(
         f"{KEPT}_low": [1.0, 1.0, 0.985, 0.95],
         f"{KEPT}_high": [1.0, 1.0, 1.005, 0.98],
         "single_rps": [0.0, 10.0, 40.0, 90.0],
+        "single_rps_low": [0.0, 9.0, 35.0, 82.0],
+        "single_rps_high": [0.0, 11.0, 45.0, 98.0],
     },
     index=["teacher_pytorch", "teacher_onnx", "teacher_int8_per_tensor", "student_int8"],
 )
@@ -37,7 +39,7 @@ tables = (
             index=[f"student_{number}" for number in range(len(found))],
         ).assign(**{KEPT: lambda table: table[QUALITY], f"{KEPT}_low": 0, f"{KEPT}_high": 1})
     )
-    .map(lambda table: table.assign(single_rps=0.0))
+    .map(lambda table: table.assign(single_rps=0, single_rps_low=0, single_rps_high=0))
 )
 constraints = st.builds(
     ReportConfig,
@@ -78,6 +80,9 @@ def test_a_variant_that_stands_less_load_than_wanted_does_not_qualify() -> None:
     assert chosen == "student_int8"
     assert "of the variants that answer 50 requests a second within 50 ms (p99)" in said
     assert reasons["teacher_int8_per_tensor"] == "answers 40 requests a second, not 50"
+    assert "may answer fewer" not in said
+    said = verdict(loss=0.1, rps=88)[2]
+    assert "It may answer fewer: the 95% interval of the rate is 82 to 98." in said
     chosen, reasons, said = verdict(rps=50)
     assert chosen is None
     assert "none both answers 50 requests a second within 50 ms (p99) and keeps" in said

@@ -46,12 +46,13 @@ def teacher(family: str = "bert", **changes: Any) -> PreTrainedModel:
 
 @pytest.fixture(autouse=True)
 def no_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let teachers do without a tokenizer."""
-    monkeypatch.setattr(student, "load_tokenizer", lambda source, model: None)
+    """Let teachers do without a tokenizer: every text is the same two."""
+    inputs = {"input_ids": IDS}
+    monkeypatch.setattr(student, "load_tokenizer", lambda source, model: lambda *_, **__: inputs)
 
 
 def build_student(config: StudentConfig, model: PreTrainedModel) -> PreTrainedModel:
-    return student.build_student(config, model, Path("teacher"))[0]
+    return student.build_student(config, model, Path("teacher"), ["a text"])[0]
 
 
 def student_config(**changes: object) -> StudentConfig:
@@ -116,6 +117,30 @@ def test_a_shallow_student_computes_what_its_layers_computed_in_the_teacher(
         pruned.set_submodule(name, torch.nn.ModuleList(layers[index] for index in (0, 2, 5)))
     with torch.no_grad():
         np.testing.assert_allclose(student(IDS).logits, pruned(IDS).logits, atol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "changes"), OWN_CLASS)
+def test_a_narrower_student_keeps_the_units_that_matter(
+    tmp_path: Path, family: str, changes: dict
+) -> None:
+    """The rest has no weight in the output; which it is differs from layer to layer."""
+    model = teacher(family, **changes)
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear) and module.in_features == 32:
+            idle = torch.randperm(32, generator=torch.Generator().manual_seed(len(name)))[:12]
+            module.weight.data[:, idle] = 0
+    whole = build_student(student_config(n_layers=6), model).eval()
+    build_student(student_config(n_layers=6, hidden_dim=20), model).save_pretrained(tmp_path)
+    narrow = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    assert narrow.num_parameters() < whole.num_parameters()
+    with torch.no_grad():
+        np.testing.assert_allclose(narrow(IDS).logits, whole(IDS).logits, atol=1e-5)
+
+
+def test_what_is_not_a_pair_of_linear_layers_is_not_pruned() -> None:
+    model = teacher("modernbert", global_attn_every_n_layers=3, pad_token_id=0)
+    with pytest.raises(InputError, match=r"modernbert can't be pruned; .* student.hidden_dim"):
+        build_student(student_config(n_layers=2, hidden_dim=8), model)
 
 
 def test_every_dropout_of_a_student_of_the_teachers_class_is_the_configured_one() -> None:
@@ -253,7 +278,7 @@ def test_a_bad_checkpoint_for_a_student_is_one_message(
         ("bert", {"n_heads": 4}, "student.n_heads = 4, but the layers to copy have 2; use"),
         ("roberta", {"family": "distilbert"}, "distilbert, which can't compute .* this roberta do"),
         ("bert", {"family": "own", "init": "scratch", "n_heads": 3}, "can't have this shape"),
-        ("roberta", {"hidden_dim": 8}, "student.hidden_dim = 8, .* or student.init=scratch"),
+        ("roberta", {"hidden_dim": 33}, "student.hidden_dim = 33, .* or student.init=scratch"),
         ("bert", {"n_layers": 7}, "a model that has 0 to 5; change student.n_layers"),
         ("bert", {"n_layers": 2, "teacher_layers": [0, 6]}, r"\[0, 6\] of a model that has 0 to 5"),
         ("bert", {"init": "scratch", "n_heads": 3}, "dim = 16 is not a multiple of .*n_heads = 3"),
