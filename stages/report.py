@@ -78,7 +78,6 @@ def write(found: Findings, answered: pd.DataFrame) -> None:
         "accuracy_latency": figures.accuracy_latency(found.table, percentile, sla),
         "distribution": figures.distributions(answered, sla),
         "load": figures.latency_by_rate(found.load, percentile, sla),
-        "learning": figures.learning_curves(found.curves),
         "length": figures.latency_by_length(found.sweep),
         "batch": figures.throughput_by_batch(found.sweep),
         "profile": figures.time_by_kind(found.profile),

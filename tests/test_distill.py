@@ -1,4 +1,3 @@
-import json
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
@@ -22,8 +21,8 @@ STUDENT = Variant("student", "pytorch").directory
 def test_the_student_has_learnt_from_the_teacher(project: Callable) -> None:
     assert pd.read_csv("reports/distill.csv")["validation_accuracy"].max() > 0.9
     student = AutoModelForSequenceClassification.from_pretrained(STUDENT)
-    assert student.config.model_type == "distilbert"
-    assert student.config.n_layers == 2
+    assert student.config.model_type == "bert"
+    assert student.config.num_hidden_layers == 2
     assert student.config.id2label == {0: "negative", 1: "positive"}
     assert Manifest.read(STUDENT) == Manifest("pytorch", "PyTorch", positions=64)
 
@@ -41,21 +40,6 @@ def test_the_student_learns_from_labelled_texts_and_never_from_held_out_ones(
     assert ("teacher_logits" in texts["train"].column_names) is taught
     source = load_texts(LABELLED) if taught else load_corpus()["train"]
     assert texts["train"]["label"][:] == source["label"][:]
-
-
-def test_a_student_of_the_teachers_class_reads_token_types_as_the_teacher_does(
-    project: Callable,
-) -> None:
-    config = json.loads((TEACHER / "config.json").read_text())
-    config["layer_norm_eps"] = 1e-5  # which a DistilBERT can't have
-    (TEACHER / "config.json").write_text(json.dumps(config))
-    project("distill", "distill.epochs=1")
-    student = AutoModelForSequenceClassification.from_pretrained(STUDENT)
-    assert student.config.model_type == "bert"
-    assert student.config.num_hidden_layers == 2
-    encoded = AutoTokenizer.from_pretrained(STUDENT)("a lovely film")
-    assert [*encoded] == ["input_ids", "token_type_ids", "attention_mask"]
-    assert pd.read_csv("reports/distill.csv")["validation_accuracy"].max() > 0.9
 
 
 def test_a_student_can_start_from_another_encoder_with_a_tokenizer_of_its_own(

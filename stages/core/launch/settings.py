@@ -85,7 +85,7 @@ class AugmentConfig(Section):
 class StudentConfig(Section):
     """The student's shape and initialisation; null stands for that of the source of its weights."""
 
-    family: Literal["auto", "distilbert", "own"]
+    family: Literal["own", "distilbert"]
     n_layers: Count | None
     dim: Count | None
     n_heads: Count | None
@@ -99,6 +99,11 @@ class StudentConfig(Section):
     def _check(self) -> Self:
         if self.n_layers is None and self.init != "checkpoint":
             raise ValueError(f"n_layers is null, but init = {self.init!r} needs a number; give one")
+        if self.family == "distilbert" and self.init != "scratch":
+            raise ValueError(
+                f"family = 'distilbert', but init = {self.init!r} copies layers, which "
+                "stay in their own class; use family=own or init=scratch"
+            )
         named = isinstance(self.teacher_layers, list)
         if named and len(self.teacher_layers) != self.n_layers:
             raise ValueError(f"teacher_layers must name n_layers = {self.n_layers} layers")

@@ -16,10 +16,8 @@ COLOUR, DASHES, SHAPE = (
 )
 TOOLTIPS = {  # by column: its name, with the unit, and its format
     "variant": ("variant", ""),
-    "model": ("model", ""),
     "kind": ("operators", ""),
     "texts": ("texts", ""),
-    "epoch": ("epoch", "d"),
     "length": ("text length, tokens", "d"),
     "batch": ("batch size", "d"),
     "answered": ("calls answered", ".0%"),
@@ -32,7 +30,6 @@ TOOLTIPS = {  # by column: its name, with the unit, and its format
     "accuracy": ("test accuracy", ".1%"),
     "accuracy_low": ("95% interval from", ".1%"),
     "accuracy_high": ("95% interval to", ".1%"),
-    "validation_accuracy": ("validation accuracy", ".1%"),
     "size_mb": ("size, MB", ".0f"),
 }
 
@@ -157,18 +154,6 @@ def distributions(samples: pd.DataFrame, sla_ms: float) -> alt.LayerChart:
     return (lines + _sla(sla_ms)).properties(**SIZE, title=title)
 
 
-def learning_curves(curves: pd.DataFrame) -> alt.LayerChart:
-    """Return validation accuracy by epoch (columns model, epoch, validation_accuracy)."""
-    data = curves[["model", "epoch", "validation_accuracy"]]
-    base = alt.Chart(data).encode(
-        x=alt.X("epoch:Q").axis(tickMinStep=1),
-        y=_accuracy("validation_accuracy"),
-        color=alt.Color("model:N", title=None, sort=None),
-    )
-    points = base.mark_circle(size=50, opacity=1).encode(tooltip=_tooltips(data))
-    return (base.mark_line() + points).properties(**SIZE, title="Learning curves")
-
-
 def time_by_kind(profile: pd.DataFrame) -> alt.Chart:
     """Return the share of each kind of operator in a call's time (columns variant, kind, ms)."""
     kinds = profile["kind"].unique().tolist()
@@ -211,8 +196,8 @@ def _tooltips(data: pd.DataFrame) -> list[alt.Tooltip]:
 
 
 def _accuracy(column: str) -> alt.Y:
-    title = "validation accuracy" if column == "validation_accuracy" else "test accuracy"
-    return alt.Y(f"{column}:Q", title=title).scale(zero=False, padding=15).axis(format="%")
+    y = alt.Y(f"{column}:Q", title="test accuracy")
+    return y.scale(zero=False, padding=15).axis(format="%")
 
 
 def _sla(ms: float) -> alt.Chart:

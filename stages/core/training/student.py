@@ -23,25 +23,6 @@ from stages.core.training.checkpoints import load_tokenizer, rebuild
 from stages.core.training.heads import head
 from stages.core.training.pruning import pruned
 
-# A BERT with these settings computes what a DistilBERT can; its activation may be any.
-DISTILBERT = {
-    "model_type": "bert",
-    "position_embedding_type": "absolute",
-    "layer_norm_eps": 1e-12,
-    "is_decoder": False,
-}
-# The parts of a BERT layer under DistilBERT's names.
-LAYER_PARTS = {
-    "attention.self.query": "attention.q_lin",
-    "attention.self.key": "attention.k_lin",
-    "attention.self.value": "attention.v_lin",
-    "attention.output.dense": "attention.out_lin",
-    "attention.output.LayerNorm": "sa_layer_norm",
-    "intermediate.dense": "ffn.lin1",
-    "output.dense": "ffn.lin2",
-    "output.LayerNorm": "output_layer_norm",
-}
-Loader = type[PreTrainedModel | AutoModelForSequenceClassification]
 # Settings of each layer by its place.
 PER_LAYER = {"layer_types", "attention_window"}
 
@@ -51,10 +32,9 @@ def build_student(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return an untrained student for the teacher's labels, and its tokenizer.
 
-    Copied layers compute what they computed in their source: in a DistilBERT, where that can
-    express them, or else in the source's own class, unless student.family says which. Where it is
-    narrower, `texts` decide which units stay. The tokenizer is the source's, that in
-    `directory` for all but init = checkpoint.
+    Copied layers stay in their source's class, where they compute what they did; `texts` decide
+    which units of narrower ones stay. The tokenizer is the source's, that in `directory` for all
+    but init = checkpoint.
 
     Raises:
         InputError: the shape does not fit the source of the weights.
@@ -72,19 +52,19 @@ def build_student(
                 raise InputError(f"{name} is not a checkpoint directory; correct it")
             directory = Path(scratch)
             rebuild(Path(config.checkpoint), directory, name)
-            source = new_head(AutoModelForSequenceClassification, directory, shape)
+            source = new_head(directory, shape)
         elif config.init == "encoder":
-            source = new_head(type(teacher), existing(ENCODER), shape)
+            source = new_head(existing(ENCODER), shape)
         else:
             source = teacher
-        student = copied(config, source)
+        student = shallow_copy(source, chosen_layers(config, source.config), config.dropout)
         tokenizer = load_tokenizer(directory, student)
         return pruned(student, config.hidden_dim, tokenizer, texts), tokenizer
 
 
-def new_head(loader: Loader, directory: Path, teacher: PretrainedConfig) -> PreTrainedModel:
+def new_head(directory: Path, teacher: PretrainedConfig) -> PreTrainedModel:
     """Return a checkpoint's encoder with a new head for the teacher's labels."""
-    model = loader.from_pretrained(
+    model = AutoModelForSequenceClassification.from_pretrained(
         directory,
         id2label=teacher.id2label,
         label2id=teacher.label2id,
@@ -92,26 +72,6 @@ def new_head(loader: Loader, directory: Path, teacher: PretrainedConfig) -> PreT
     )
     model._init_weights(head(model))  # one for as many classes has stayed, in its own order
     return model
-
-
-def copied(config: StudentConfig, source: PreTrainedModel) -> PreTrainedModel:
-    """Return a student of some of a classifier's layers; InputError if it can't be."""
-    shape = source.config
-    layers = chosen_layers(config, shape)
-    expressible = all(getattr(shape, key, None) == value for key, value in DISTILBERT.items())
-    if config.family == "own" or (config.family == "auto" and not expressible):
-        return shallow_copy(source, layers, config.dropout)
-    if not expressible:
-        raise InputError(
-            f"student.family = distilbert, which can't compute what the layers of this "
-            f"{shape.model_type} do; use student.family=own or student.init=scratch"
-        )
-    whole = config.model_copy(update={"hidden_dim": None})  # pruned later
-    ours = distilbert_config(whole, shape, len(layers))
-    ours.activation = shape.hidden_act
-    student = DistilBertForSequenceClassification(ours)
-    copy_into_distilbert(source.base_model, student, layers)
-    return student
 
 
 def from_scratch(config: StudentConfig, teacher: PreTrainedModel) -> PreTrainedModel:
@@ -146,10 +106,8 @@ def widths(config: StudentConfig, teacher: PretrainedConfig) -> dict[str, tuple[
     return {key: (getattr(config, key) or value, value) for key, value in theirs.items()}
 
 
-def distilbert_config(
-    config: StudentConfig, teacher: PretrainedConfig, n_layers: int | None = None
-) -> DistilBertConfig:
-    """Return the config of a DistilBERT student."""
+def distilbert_config(config: StudentConfig, teacher: PretrainedConfig) -> DistilBertConfig:
+    """Return the config of a DistilBERT from scratch."""
     shape = {key: ours for key, (ours, _) in widths(config, teacher).items()}
     if not shape["hidden_dim"]:
         raise InputError(
@@ -164,7 +122,7 @@ def distilbert_config(
         vocab_size=teacher.vocab_size,
         max_position_embeddings=teacher.max_position_embeddings,
         pad_token_id=teacher.pad_token_id,
-        n_layers=n_layers or config.n_layers,
+        n_layers=config.n_layers,
         **shape,
         dropout=config.dropout,
         attention_dropout=config.dropout,
@@ -268,21 +226,3 @@ def set_dropout(config: PretrainedConfig, dropout: float) -> None:
     for key, value in vars(config).items():
         if "dropout" in key and type(value) in (int, float):
             setattr(config, key, dropout)
-
-
-def copy_into_distilbert(
-    bert: PreTrainedModel, student: DistilBertForSequenceClassification, layers: list[int]
-) -> None:
-    """Copy the embeddings and these layers of a BERT, in that order, into a DistilBERT."""
-    embeddings = bert.embeddings
-    ours = student.distilbert.embeddings
-    ours.word_embeddings.load_state_dict(embeddings.word_embeddings.state_dict())
-    ours.LayerNorm.load_state_dict(embeddings.LayerNorm.state_dict())
-    # DistilBERT has no token types: BERT's type 0, added to every token, goes into the positions.
-    ours.position_embeddings.weight.data.copy_(
-        embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]
-    )
-    for index, layer in zip(layers, student.distilbert.transformer.layer, strict=True):
-        for source, target in LAYER_PARTS.items():
-            weights = bert.encoder.layer[index].get_submodule(source).state_dict()
-            layer.get_submodule(target).load_state_dict(weights)

@@ -61,6 +61,7 @@ BAD = [
     ("data.files.test=[] data.test_share=0", "give files.test, or a test_share above 0"),
     ("data.files.validation=[] data.validation_share=0", "give files.validation, or a validat"),
     ("data.encoding=utf9", "data.encoding = 'utf9': unknown encoding: utf9; for example utf-8"),
+    ("student.family=distilbert", "init = 'teacher' copies layers, which stay in their own class"),
     ("student.n_layers=null", "n_layers is null, but init = 'teacher' needs a number"),
     ("data=local data.source.path='~/a.csv'", "~ is not expanded here; write the full path"),
     ("data.test_share=0.95", "leave nothing to train on"),

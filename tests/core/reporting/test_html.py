@@ -11,7 +11,7 @@ import pytest
 from stages.core.reporting.html import render
 
 CHROMIUM = shutil.which("chromium")
-FIGURES = {*("accuracy_latency", "distribution", "load", "learning", "length", "batch", "profile")}
+FIGURES = {*("accuracy_latency", "distribution", "load", "length", "batch", "profile")}
 
 
 HERO = {"title": "student int8", "role": "recommended", "figures": [("Size", "80% less", "5 → 1")]}
