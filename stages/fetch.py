@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import GatedRepoError, HFValidationError
+from huggingface_hub.errors import GatedRepoError
 
 from stages.core.launch.atomic import atomic_directory, scratch_beside
 from stages.core.launch.command import launch
@@ -187,10 +187,6 @@ def download_from_hub(source: HubSource, scratch: Path, kind: Literal["model", "
         remedy = "check the name, the revision and the network"
         if isinstance(error, GatedRepoError):
             remedy = "ask for access on its page, then log in: huggingface-cli login"
-        elif isinstance(error, RuntimeError | ValueError) and not isinstance(
-            error, OSError | HFValidationError
-        ):
-            remedy = "set HF_HUB_DISABLE_XET=1 and HF_HUB_ENABLE_HF_TRANSFER=0"
         raise InputError(
             f"the Hub did not give {source.repo} at {source.revision[:8]} ({why}); {remedy}, "
             "or use a local copy: model=local or data=local"

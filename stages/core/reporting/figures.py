@@ -82,11 +82,6 @@ def against_the_post(students: pd.DataFrame, settings: list[str]) -> alt.LayerCh
         .axis(format=".1%"),
         color=alt.Color("student:N", title=None, sort=None),
         shape=alt.Shape("student:N", title=None, sort=None),
-        tooltip=[
-            "student:N",
-            alt.Tooltip("latency:Q", format=".1%"),
-            alt.Tooltip("kept:Q", format=".1%"),
-        ],
     )
     points = base.mark_point(filled=True, size=90, opacity=1)
     return alt.layer(points).properties(**SIZE, title="Accuracy kept against latency")

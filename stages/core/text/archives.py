@@ -8,17 +8,11 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Self
 
 from stages.core.launch.errors import InputError, is_disk_error
 
 MAX_UNPACKED_BYTES = 4 * 2**30
 MAX_MEMBERS = 200_000
-MAX_HEADER_BYTES = 2**20
-EXTENSIONS = (
-    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
-    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
-)
 SUFFIXES = (".whl", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 # What the libraries raise over a damaged, an encrypted or a strangely compressed archive.
 DAMAGE = (
@@ -37,8 +31,8 @@ def unpack(archive: Path, target: Path) -> None:
 
     Raises:
         InputError: the archive is damaged or encrypted, unpacks to more than 4 GiB or 200,000
-            members, or holds a link, a device file, a name twice, a header over 1 MiB or a path
-            that leads out of `target`.
+            members, or holds a link, a device file, a name twice or a path that leads out of
+            `target`.
     """
     try:
         if archive.name.lower().endswith((".whl", ".zip")):
@@ -66,26 +60,9 @@ def _zip_members(archive: Path) -> Iterator[Member]:
 
 def _tar_members(archive: Path) -> Iterator[Member]:
     # One by one, so that a bomb is noticed before all of it is decompressed.
-    with tarfile.open(archive, tarinfo=_Header) as bundle:
+    with tarfile.open(archive) as bundle:
         for member in bundle:
             yield member.name, member.isfile() or member.isdir(), member.size
-
-
-class _Header(tarfile.TarInfo):
-    """A member's header, or an extension of the next one's, which tarfile reads into memory."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        member = super().frombuf(buf, encoding, errors)
-        if member.type in EXTENSIONS and member.size > MAX_HEADER_BYTES:
-            raise ValueError(f"a header of {member.size} bytes, more than {MAX_HEADER_BYTES}")
-        if member.type == tarfile.GNUTYPE_SPARSE:
-            cls._proc_gnusparse_10()
-        return member
-
-    @staticmethod
-    def _proc_gnusparse_10(*_: object) -> None:
-        raise ValueError("a sparse file, whose map may be of any size")
 
 
 def _check(archive: Path, members: Iterator[Member]) -> None:

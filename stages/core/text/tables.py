@@ -6,10 +6,10 @@ import io
 import itertools
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterator, Set
 from numbers import Number
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,6 @@ SUFFIXES = (*LINES, ".parquet", ".arrow")
 ARROW_FILE = b"ARROW1"  # how Feather files begin, too
 MAX_BYTES = 4 * 2**30  # unpacked: 50 kB can become gigabytes
 UTF8_MARK_IN_CP1252 = "ï»¿"
-PARQUET_ROWS = 64  # at a time
 UNQUOTE = '-S "data.quote=\'\\"\'"'  # for a shell
 
 
@@ -116,42 +115,22 @@ def _lines(file: TextIO) -> Iterator[str]:
 
 
 def _read_arrow(path: Path, wanted: Set[str]) -> pd.DataFrame:
-    # A few rows at a time, to notice early if it unpacks to too much.
-    batches: list[pa.RecordBatch] = []
-    unpacked = 0
     with path.open("rb") as file:
-        if path.suffix.lower() == ".arrow":
-            reader, batches_of = _open_arrow(file)
-            schema = reader.schema
-            names = [schema.names[place] for place in _chosen(schema.names, wanted)]
-            found = (batch.select(names) for batch in batches_of)
-        else:
-            parquet = pa.parquet.ParquetFile(file)
-            schema = parquet.schema_arrow
-            names = [schema.names[place] for place in _chosen(schema.names, wanted)]
-            found = parquet.iter_batches(PARQUET_ROWS, columns=names)
-        for batch in found:
-            batches.append(batch)
-            unpacked += batch.nbytes + 8 * batch.num_rows * batch.num_columns  # pandas' pointers
-            if unpacked > MAX_BYTES:
-                raise ValueError(f"it unpacks to more than {MAX_BYTES / 2**30:.1f} GiB")
-    table = pa.Table.from_batches(batches, pa.schema(map(schema.field, names)))
+        if path.suffix.lower() == ".parquet":
+            opened = pa.parquet.ParquetFile(file)
+            names = opened.schema_arrow.names
+            table = opened.read([names[place] for place in _chosen(names, wanted)])
+        else:  # a file, or a stream, as datasets writes it
+            whole = file.read(len(ARROW_FILE)) == ARROW_FILE
+            file.seek(0)
+            table = (pa.ipc.open_file if whole else pa.ipc.open_stream)(file).read_all()
+            table = table.select(_chosen(table.column_names, wanted))
     # Without pandas' own metadata in it, which may be wrong.
     frame = table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
-    for column, classes in _class_names(schema).items():
+    for column, classes in _class_names(table.schema).items():
         if column in frame:
             frame[column] = frame[column].map(dict(enumerate(classes)))  # -1 stands for no label
     return frame
-
-
-def _open_arrow(file: BinaryIO) -> tuple[Any, Iterable[pa.RecordBatch]]:
-    """Return a reader and its batches: of a stream, as datasets writes it, or of a file."""
-    if file.read(len(ARROW_FILE)) == ARROW_FILE:
-        whole = pa.ipc.open_file(file)
-        return whole, map(whole.get_batch, range(whole.num_record_batches))
-    file.seek(0)
-    stream = pa.ipc.open_stream(file)
-    return stream, stream
 
 
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:

@@ -110,27 +110,7 @@ def test_refuses_a_tar_whose_sizes_are_none(tmp_path: Path, size: int, kind: byt
         unpack(archive, tmp_path / "out")
 
 
-@pytest.mark.parametrize("kind", archives.EXTENSIONS)
-def test_refuses_a_tar_with_a_vast_header(tmp_path: Path, kind: bytes) -> None:
-    header, member = tarfile.TarInfo("header"), tarfile.TarInfo("a.txt")
-    header.type, header.size = kind, 2**30
-    with pytest.raises(InputError, match=r"can't be unpacked \(a header of 1073741824 bytes"):
-        unpack(tar_of(tmp_path / "bomb.tar", header, member), tmp_path / "out")
-
-
-def test_refuses_sparse_files(tmp_path: Path) -> None:
-    old, new = tarfile.TarInfo("a.txt"), tarfile.TarInfo("a.txt")
-    old.type = tarfile.GNUTYPE_SPARSE
-    with pytest.raises(InputError, match=r"can't be unpacked \(a sparse file"):
-        unpack(tar_of(tmp_path / "old.tar", old), tmp_path / "out")
-    new.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
-    with tarfile.open(tmp_path / "new.tar", "w", format=tarfile.PAX_FORMAT) as bundle:
-        bundle.addfile(new)
-    with pytest.raises(InputError, match=r"can't be unpacked \(a sparse file"):
-        unpack(tmp_path / "new.tar", tmp_path / "out")
-
-
-def test_a_long_name_is_no_vast_header(tmp_path: Path) -> None:
+def test_unpacks_a_long_name(tmp_path: Path) -> None:
     name = "/".join(["folder" * 20] * 3 + ["file.txt"])
     archive = make_tar(tmp_path / "bundle.tar.gz", name)
     unpack(archive, tmp_path / "out")

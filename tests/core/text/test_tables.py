@@ -265,21 +265,6 @@ def test_values_of_a_type(
             assert [label for _, label in read(content, suffix)] == expected
 
 
-def test_a_parquet_file_that_unpacks_to_too_much_is_refused(
-    read: Read, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bomb = pd.DataFrame({"text": ["x" * 100_000] * 2_000}).to_parquet()
-    assert len(bomb) < 100_000
-    monkeypatch.setattr("stages.core.text.tables.MAX_BYTES", 2**25)
-    pool, usual = pa.proxy_memory_pool(pa.system_memory_pool()), pa.default_memory_pool()
-    pa.set_memory_pool(pool)
-    try:
-        refuses(read, "it unpacks to more than", bomb, "parquet")
-    finally:
-        pa.set_memory_pool(usual)
-    assert pool.max_memory() < 2**26  # of 200 MB
-
-
 SHELL = re.compile(r"""-S ('[^']*'|"(?:[^"\\]|\\.)*")""")
 
 
