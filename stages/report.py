@@ -59,13 +59,9 @@ def run(config: Settings) -> str:
         summary=summary(table, tied, config.report),
         conditions=read_json(BENCHMARK / "conditions.json"),
         machine=read_json(MACHINE),
-        settings=config.benchmark,
-        load_settings=config.load,
-        constraints=config.report,
+        config=config,
         data=read_json(REPORTS / "data.json"),
         made=read_json(REPORTS / "augmented.json"),
-        teacher=config.model.title,
-        texts=config.data.title,
     )
     write(found, answered)
     return f"{REPORTS}: {headline(table)}"
@@ -73,7 +69,7 @@ def run(config: Settings) -> str:
 
 def write(found: Findings, answered: pd.DataFrame) -> None:
     """Write all reports; `answered` are the samples from text to label, without the control's."""
-    sla, percentile = found.constraints.sla_ms, found.constraints.sla_percentile
+    sla, percentile = found.config.report.sla_ms, found.config.report.sla_percentile
     charts = {
         "accuracy_latency": figures.accuracy_latency(found.table, percentile, sla),
         "distribution": figures.distributions(answered, sla),

@@ -54,7 +54,7 @@ def accuracy_latency(table: pd.DataFrame, percentile: int, sla_ms: float) -> alt
     return (intervals + points + ring + _sla(sla_ms) + name).properties(**SIZE, title=title)
 
 
-def against_the_post(students: pd.DataFrame, settings: list[str]) -> alt.LayerChart:
+def against_the_post(students: pd.DataFrame, settings: list[str]) -> alt.Chart:
     """Return what students keep of the accuracy against what they keep of the latency.
 
     Columns of results.csv, and the settings, whose values name a student. The post's students are
@@ -84,7 +84,7 @@ def against_the_post(students: pd.DataFrame, settings: list[str]) -> alt.LayerCh
         shape=alt.Shape("student:N", title=None, sort=None),
     )
     points = base.mark_point(filled=True, size=90, opacity=1)
-    return alt.layer(points).properties(**SIZE, title="Accuracy kept against latency")
+    return points.properties(**SIZE, title="Accuracy kept against latency")
 
 
 def latency_by_length(sweep: pd.DataFrame) -> alt.LayerChart:
@@ -191,8 +191,9 @@ def _tooltips(data: pd.DataFrame) -> list[alt.Tooltip]:
 
 
 def _accuracy(column: str) -> alt.Y:
-    y = alt.Y(f"{column}:Q", title="test accuracy")
-    return y.scale(zero=False, padding=15).axis(format="%")
+    return (
+        alt.Y(f"{column}:Q", title="test accuracy").scale(zero=False, padding=15).axis(format="%")
+    )
 
 
 def _sla(ms: float) -> alt.Chart:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from stages.core.launch.settings import BenchmarkConfig, LoadConfig, ReportConfig
+from stages.core.launch.settings import Settings
 from stages.core.measuring.queueing import REPLAYS
 from stages.core.measuring.samples import MEASURES
 from stages.core.reporting import results, tables
@@ -40,13 +40,9 @@ class Findings:
     summary: str  # of the verdict
     conditions: dict[str, Any]  # of the benchmark
     machine: dict[str, Any]  # machine.json
-    settings: BenchmarkConfig
-    load_settings: LoadConfig
-    constraints: ReportConfig
+    config: Settings
     data: dict[str, Any]  # data.json
     made: dict[str, int]  # augmented.json
-    teacher: str  # the encoder's title
-    texts: str  # the corpus's title
 
 
 def page(found: Findings) -> str:
@@ -74,8 +70,8 @@ def page(found: Findings) -> str:
         sustained=sustained(found),
         replays=REPLAYS,
         over_http=over_http(found.load),
-        percentile=found.constraints.sla_percentile,
-        quality=found.constraints.quality_name,
+        percentile=found.config.report.sla_percentile,
+        quality=found.config.report.quality_name,
         baseline=results.BASELINE,
         test_texts=found.table.loc[results.BASELINE, "test_texts"],
         bottleneck=results.bottleneck,
@@ -149,7 +145,7 @@ def headline(table: pd.DataFrame) -> str:
 
 def sustained(found: Findings) -> str:
     """Return one sentence on the load that the headline's variant and the baseline sustain."""
-    table, limits = found.table, found.constraints
+    table, limits = found.table, found.config.report
     said = [
         f"{Variant.named(name).title} sustains {rate(Estimate.of(table.loc[name], 'single_rps'))}"
         for name in dict.fromkeys((results.headliner(table), results.BASELINE))

@@ -30,7 +30,10 @@ SPLIT = {
     "cut_share": 0.0,
 }
 STEADY = dict.fromkeys(MEASURES, Estimate(1.02, 0.99, 1.05))
-SETTINGS = configured("report.sla_ms=50", "report.sla_percentile=50", "report.quality=accuracy")
+SETTINGS = configured(
+    *("report.sla_ms=50", "report.sla_percentile=50", "report.quality=accuracy"),
+    *("model.title=MiniLM", "data.title='some *texts*'"),
+)
 
 
 def findings(table: pd.DataFrame) -> Findings:
@@ -51,14 +54,10 @@ def findings(table: pd.DataFrame) -> Findings:
         mistakes=mistakes(student, teacher),
         summary="Use student int8.",
         conditions=QUIET,
-        settings=SETTINGS.benchmark,
-        load_settings=SETTINGS.load,
-        constraints=SETTINGS.report,
+        config=SETTINGS,
         made={"clauses": 7, "repeated": 2, "overlapping": 1},
         data={"notes": ["train is *a.csv*"], "drawn": ["validation", "test"]}
         | dict.fromkeys(("train", "validation", "test"), SPLIT),
-        teacher="MiniLM",
-        texts="some *texts*",
         machine={
             "cores": 2,
             "cpu": "A CPU",
