@@ -14,7 +14,7 @@ from stages.core.training.device import begin, bf16_wanted, described
 from stages.core.training.student import build_student
 from stages.core.training.trainers import DistillationTrainer
 
-PRUNING_TEXTS = 512  # by which the units that stay are chosen
+PRUNING_TEXTS = 512  # which decide what units stay
 
 
 def run(config: Settings) -> str:
@@ -26,8 +26,8 @@ def run(config: Settings) -> str:
     corpus = load_corpus()
     random = np.random.default_rng(config.seed)
     texts = draw_texts(corpus["train"]["text"][:], PRUNING_TEXTS, random)
-    student, tokenizer = build_student(config.student, teacher, directory, texts)
-    tokenizer.model_max_length, tokenizer.truncation_side = config.model.max_length, "right"
+    length = config.model.max_length
+    student, tokenizer = build_student(config.student, teacher, directory, length, texts)
     labels = corpus["train"]["label"][:]
     if config.distill.label_weight < 1:
         corpus["train"] = load_texts(LABELLED)

@@ -62,7 +62,7 @@ def check_models(student: StudentConfig, max_length: int) -> list[str]:
     """
     encoder = AutoConfig.from_pretrained(existing(ENCODER))
     teacher = AutoModelForSequenceClassification.from_config(encoder)
-    small, tokenizer = build_student(student, teacher, ENCODER, ["A text."])
+    small, tokenizer = build_student(student, teacher, ENCODER, max_length, ["A text."])
     try:
         small.eval()(**tokenizer("A text.", return_tensors="pt"))
     except RuntimeError as error:

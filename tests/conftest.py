@@ -201,6 +201,7 @@ def tiny(sources: Path) -> list[str]:
         "distill.label_weight=0",  # whatever the student knows, the teacher has taught
         "student=minilm-3l",
         "student.n_layers=2",
+        "student.hidden_dim=40",
         "quantize.openvino.texts=20",
         "benchmark.threads=1",
         "benchmark.rounds=6",

@@ -16,11 +16,11 @@ from tests.families import FAMILIES, make
 
 
 def test_texts_may_be_as_long_as_the_model_reads(project: Callable, tmp_path: Path) -> None:
-    encoder = f"model.source.path={make('modernbert', tmp_path / 'encoder')}"
-    project("fetch", "run.item=encoder", encoder)
-    project("prepare", encoder, "model.max_length=8192")
+    own = f"model.source.path={make('modernbert', tmp_path / 'encoder')}", "student.hidden_dim=null"
+    project("fetch", "run.item=encoder", *own)
+    project("prepare", *own, "model.max_length=8192")
     with pytest.raises(InputError, match="the encoder reads at most 8192 tokens"):
-        project("prepare", encoder, "model.max_length=8193")
+        project("prepare", *own, "model.max_length=8193")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -28,6 +28,8 @@ def test_a_teacher_of_every_family_is_trained_distilled_exported_quantized_and_s
     project: Callable, tmp_path: Path, family: str
 ) -> None:
     own = [f"model.source.path={make(family, tmp_path / 'encoder')}", "model.max_length=48"]
+    if family == "modernbert":  # whose feed-forward layers have gates
+        own.append("student.hidden_dim=null")
     for training in ("finetune", "distill"):
         own += [f"{training}.epochs=1", f"{training}.batch_size=90"]
     project("fetch", "run.item=encoder", *own)
@@ -56,4 +58,6 @@ def test_a_teacher_of_every_family_is_trained_distilled_exported_quantized_and_s
     )
     assert student.config.model_type == family
     assert student.config.num_hidden_layers == 2
+    pruned = {"intermediate_size": 40, "hidden_dim": 40}.items() & student.config.to_dict().items()
+    assert bool(pruned) is (family != "modernbert")
     assert student.config.id2label == {0: "negative", 1: "positive"}

@@ -116,7 +116,7 @@ def test_what_no_later_stage_could_do_is_refused_before_the_training(
 
 def test_a_student_as_large_as_its_teacher_is_noted(project: Callable) -> None:
     for layers, notes in ((2, 0), (3, 1)):
-        project("prepare", f"student.n_layers={layers}")
+        project("prepare", f"student.n_layers={layers}", "student.hidden_dim=null")
         found = json.loads(Path("reports/data.json").read_text())["notes"]
         assert sum("; lower student.n_layers" in note for note in found) == notes
 

@@ -20,9 +20,8 @@ STEPS = 7  # of the bisection, down to a hundredth of what saturates the variant
 def latencies(times: Times, wait_ms: float, rate: float, seed: int = 0) -> np.ndarray:
     """Return the latency in ms of each request, if `rate` of them arrive a second.
 
-    The first of a batch waits `wait_ms` for others, at most. The times of a size that was not
-    measured are interpolated. Two rates with the same seed have the same arrivals, but for their
-    scale.
+    The first of a batch waits `wait_ms` for others, at most. Two rates with the same seed have the
+    same arrivals, but for their scale.
     """
     return _answered(*_drawn(times, seed), wait_ms, rate)
 
@@ -44,7 +43,10 @@ def _answered(
 
 
 def _drawn(times: Times, seed: int) -> tuple[np.ndarray, dict[int, list[float]]]:
-    """Return gaps between arrivals, 1 on average, and the time of each call, by its size."""
+    """Return the gaps between arrivals, 1 on average, and the ms of each call, by its size.
+
+    They are at random places of the measured distribution; sizes in between are interpolated.
+    """
     random = np.random.default_rng(seed)
     gaps, places = random.exponential(size=REQUESTS), random.random(REQUESTS)
     measured = {size: np.quantile(ms, places) for size, ms in sorted(times.items())}

@@ -6,13 +6,6 @@ from stages.core.launch.errors import InputError
 from stages.core.launch.paths import BENCHMARK, existing
 from stages.core.launch.settings import CONTROL
 
-MEASURES = {  # of single requests: workload and quantity
-    "post_model": "post's sentence, model only",
-    "post_label": "post's sentence, text to label",
-    "test_model": "test sentences, model only",
-    "test_label": "test sentences, text to label",
-}
-
 
 def load_samples(names: list[str]) -> pd.DataFrame:
     """Return all timed calls (columns of `rounds.measure`), with variants in the order of `names`.
@@ -37,6 +30,6 @@ def check_variants(file: str, found: pd.Series, names: list[str]) -> None:
 
 
 def of_measure(samples: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Return the samples of one of `MEASURES`."""
+    """Return the samples of a workload and a quantity, such as test_label (`rounds.Cell`)."""
     workload, quantity = measure.split("_")
     return samples[(samples["workload"] == workload) & (samples["quantity"] == quantity)]

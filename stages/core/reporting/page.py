@@ -10,7 +10,6 @@ from jinja2 import Environment, StrictUndefined
 
 from stages.core.launch.settings import Settings
 from stages.core.measuring.queueing import REPLAYS
-from stages.core.measuring.samples import MEASURES
 from stages.core.reporting import results, tables
 from stages.core.reporting.estimate import Estimate
 from stages.core.reporting.verdict import doubts, rounded_down
@@ -85,7 +84,7 @@ def warnings(found: Findings) -> Iterator[str]:
         if abs(estimate.value - 1) > CONTROL_BOUND:
             yield (
                 f"the control differs from its twin by {estimate.value - 1:+.1%} on the "
-                f"{MEASURES[measure]}, more than {CONTROL_BOUND:.0%}"
+                f"{results.MEASURES[measure]}, more than {CONTROL_BOUND:.0%}"
             )
     name, conditions = results.headliner(found.table), found.conditions
     for variant in dict.fromkeys((results.BASELINE, name)):

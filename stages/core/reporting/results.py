@@ -8,7 +8,7 @@ from transformers import AutoConfig
 
 from stages.core.launch.paths import EVALUATION
 from stages.core.launch.settings import CONTROL
-from stages.core.measuring.samples import MEASURES, of_measure
+from stages.core.measuring.samples import of_measure
 from stages.core.reporting.accuracy import compare, judged, retained, score
 from stages.core.reporting.estimate import Estimate
 from stages.core.reporting.latency import speedup, summarise
@@ -18,6 +18,12 @@ BASELINE = Variant("teacher", "pytorch").name
 SLA_LATENCY = "test_label_p{}_ms"  # the time that a caller waits
 SPEED = "test_label_speedup"  # ranks variants
 HEADLINE_SPEED = "post_model_speedup"  # as the post measures
+MEASURES = {  # of single requests: workload and quantity
+    "post_model": "post's sentence, model only",
+    "post_label": "post's sentence, text to label",
+    "test_model": "test sentences, model only",
+    "test_label": "test sentences, text to label",
+}
 
 
 def load_predictions(names: list[str], split: str) -> dict[str, pd.DataFrame]:

@@ -10,9 +10,8 @@ import pandas as pd
 
 from stages.core.launch.errors import printable
 from stages.core.launch.settings import CONTROL
-from stages.core.measuring.samples import MEASURES
 from stages.core.reporting.estimate import Estimate
-from stages.core.reporting.results import BASELINE, SLA_LATENCY, SPEED, classes
+from stages.core.reporting.results import BASELINE, MEASURES, SLA_LATENCY, SPEED, classes
 from stages.core.serving.variant import Variant
 
 # The figures that the post gives for each step; its own table omits one step.

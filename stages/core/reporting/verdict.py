@@ -76,8 +76,8 @@ def summary(table: pd.DataFrame, tied: list[str], constraints: ReportConfig) -> 
     rate = Estimate.of(row, "single_rps")
     if wanted and rate.low < wanted:
         found += (
-            f" It may answer fewer: the 95% interval of the rate is {per_second(rate.low)} to "
-            f"{per_second(rate.high)}."
+            f" It may sustain less than {wanted:g} requests a second: the 95% interval is "
+            f"{per_second(rate.low)} to {per_second(rate.high)}."
         )
     # Faster variants that fall short of the quality alone, by no more than the interval.
     near = table["validation_retained_high"] >= needed

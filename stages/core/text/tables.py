@@ -61,8 +61,9 @@ def read_table(path: Path, how: Reading, wanted: Set[str] = frozenset()) -> pd.D
     parquet or arrow file of the datasets library names are read by their names.
 
     Raises:
-        InputError: the file is empty, too large, or not as its suffix and the settings say; where
-            it seems to be otherwise, the message names the setting.
+        InputError: the file is empty or not as its suffix and the settings say; where it seems to
+            be otherwise, the message names the setting. Or, unless it is a parquet or arrow file,
+            it unpacks to more than 4 GiB.
     """
     suffix = suffix_of(path)
     try:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import prune_linear_layer
 
 from stages.core.launch.errors import InputError
@@ -12,6 +12,11 @@ from stages.core.training.exchange import from_rank_zero
 
 BATCH = 32  # texts
 Pair = tuple[str, str]  # the names of a feed-forward layer's first and second linear layer
+
+
+def units_key(config: PretrainedConfig) -> str:
+    """Return a config's name for the number of units of a feed-forward layer."""
+    return "hidden_dim" if hasattr(config, "hidden_dim") else "intermediate_size"
 
 
 def pruned(
@@ -22,22 +27,22 @@ def pruned(
 ) -> PreTrainedModel:
     """Return a classifier with the `width` units of each feed-forward layer that matter most.
 
-    It is the model itself if that is as wide, or `width` is None; else that is changed, too.
+    Changes `model`; returns it as it is if `width` is None, or the number of units that it has.
 
     Raises:
-        InputError: its feed-forward layers are not found: pairs of linear ones of a width of their
-            own.
+        InputError: its feed-forward layers are not pairs of linear ones.
     """
-    key = "hidden_dim" if hasattr(model.config, "hidden_dim") else "intermediate_size"
-    whole: int = getattr(model.config, key, 0)
+    key = units_key(model.config)
+    whole = getattr(model.config, key, None)
     if width in (None, whole):
         return model
+    refusal = InputError(
+        f"the feed-forward layers of this {model.config.model_type} can't be pruned; use "
+        "student.hidden_dim=null"
+    )
     pairs = feed_forward(model, whole)
-    if not pairs or whole == model.config.hidden_size:  # or other linear layers may look like these
-        raise InputError(
-            f"the feed-forward layers of this {model.config.model_type} can't be pruned; use "
-            "student.hidden_dim=null"
-        )
+    if not pairs:
+        raise refusal
     scores = from_rank_zero(lambda: importance(model, pairs, tokenizer, texts))
     for pair in pairs:
         kept = scores[pair].topk(width).indices.sort().values
@@ -45,20 +50,25 @@ def pruned(
             model.set_submodule(name, prune_linear_layer(model.get_submodule(name), kept, dim))
     setattr(model.config, key, width)
     student = type(model)(model.config)
-    student.load_state_dict(model.state_dict())
+    try:
+        student.load_state_dict(model.state_dict())
+    except RuntimeError as error:  # a layer of that shape was something else
+        raise refusal from error
     return student
 
 
-def feed_forward(model: PreTrainedModel, width: int) -> list[Pair]:
-    """Return the pairs of linear layers that feed-forward layers of that width are, in order."""
-    linear = [
-        (name, module)
+def feed_forward(model: PreTrainedModel, width: int | None) -> list[Pair]:
+    """Return the feed-forward layers of that width, in order; none if they are not such pairs."""
+    hidden = model.config.hidden_size
+    shapes = {
+        name: (module.in_features, module.out_features)
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear)
-    ]
-    first = [name for name, module in linear if module.out_features == width]
-    second = [name for name, module in linear if module.in_features == width]
-    return [*zip(first, second, strict=False)]
+        if isinstance(module, torch.nn.Linear) and name.startswith(model.base_model_prefix)
+    }
+    found = [name for name, shape in shapes.items() if {*shape} == {hidden, width}]
+    pairs = [*zip(found[::2], found[1::2], strict=False)]
+    fit = all(shapes[first] == (hidden, width) != shapes[second] for first, second in pairs)
+    return pairs if fit and width != hidden else []
 
 
 def importance(
@@ -69,9 +79,9 @@ def importance(
 ) -> dict[Pair, torch.Tensor]:
     """Return how much each unit of each feed-forward layer matters to the logits, shape (units,).
 
-    It is the squared change of a logit, centred, if a token's activation were 0, to first order:
-    activation times gradient (Molchanov et al., 2019, arXiv:1906.10771), summed over tokens. A
-    random mix of the logits, another one for each text, stands for all of them.
+    It is the squared change, to first order, that zeroing the unit at one token makes to a centred
+    logit: activation times gradient (Molchanov et al., 2019, arXiv:1906.10771), summed over tokens.
+    A random mix of the logits, another one for each text, stands for all of them.
     """
     scores = {pair: torch.zeros(1) for pair in pairs}
     seen: list[tuple[Pair, torch.Tensor]] = []
@@ -102,7 +112,9 @@ def batches(
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Yield a model's inputs for these texts, in batches of about equal length."""
     texts = sorted(texts, key=len)
-    for start in tqdm(range(0, len(texts), BATCH), desc="units", unit="batch", disable=None):
+    for start in tqdm(
+        range(0, len(texts), BATCH), desc="importance of units", unit="batch", disable=None
+    ):
         yield tokenizer(
             texts[start : start + BATCH], truncation=True, padding=True, return_tensors="pt"
         )

@@ -21,30 +21,28 @@ from stages.core.launch.paths import ENCODER, existing
 from stages.core.launch.settings import StudentConfig
 from stages.core.training.checkpoints import load_tokenizer, rebuild
 from stages.core.training.heads import head
-from stages.core.training.pruning import pruned
+from stages.core.training.pruning import pruned, units_key
 
 # Settings of each layer by its place.
 PER_LAYER = {"layer_types", "attention_window"}
 
 
 def build_student(
-    config: StudentConfig, teacher: PreTrainedModel, directory: Path, texts: list[str]
+    config: StudentConfig,
+    teacher: PreTrainedModel,
+    directory: Path,
+    max_length: int,
+    texts: list[str],
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return an untrained student for the teacher's labels, and its tokenizer.
 
     Copied layers stay in their source's class, where they compute what they did; `texts` decide
-    which units of narrower ones stay. The tokenizer is the source's, that in `directory` for all
-    but init = checkpoint.
+    which units of narrower ones stay, with a new head by what matters to that. The tokenizer is the
+    source's, that in `directory` for all but init = checkpoint, and cuts at `max_length`.
 
     Raises:
         InputError: the shape does not fit the source of the weights.
     """
-    shape = teacher.config
-    if config.init == "scratch":
-        if config.family == "own":
-            return from_scratch(config, teacher), load_tokenizer(directory, teacher)
-        student = DistilBertForSequenceClassification(distilbert_config(config, shape))
-        return student, load_tokenizer(directory, student)
     with tempfile.TemporaryDirectory() as scratch:
         if config.init == "checkpoint":
             name = f"student.checkpoint = {config.checkpoint!r}"
@@ -52,13 +50,17 @@ def build_student(
                 raise InputError(f"{name} is not a checkpoint directory; correct it")
             directory = Path(scratch)
             rebuild(Path(config.checkpoint), directory, name)
-            source = new_head(directory, shape)
-        elif config.init == "encoder":
-            source = new_head(existing(ENCODER), shape)
+        if config.init == "scratch":
+            student = from_scratch(config, teacher)
         else:
             source = teacher
-        student = shallow_copy(source, chosen_layers(config, source.config), config.dropout)
+            if config.init != "teacher":
+                encoder = directory if config.init == "checkpoint" else existing(ENCODER)
+                source = new_head(encoder, teacher.config)
+            layers = chosen_layers(config, source.config)
+            student = shallow_copy(source, layers, config.dropout)
         tokenizer = load_tokenizer(directory, student)
+        tokenizer.model_max_length, tokenizer.truncation_side = max_length, "right"
         return pruned(student, config.hidden_dim, tokenizer, texts), tokenizer
 
 
@@ -75,21 +77,36 @@ def new_head(directory: Path, teacher: PretrainedConfig) -> PreTrainedModel:
 
 
 def from_scratch(config: StudentConfig, teacher: PreTrainedModel) -> PreTrainedModel:
-    """Return a student of the teacher's class with random weights and the configured shape."""
-    shape = copy.deepcopy(teacher.config)
-    shape.num_hidden_layers = config.n_layers
-    for name, value in (
-        ("hidden_size", config.dim),
-        ("num_attention_heads", config.n_heads),
-        ("intermediate_size", config.hidden_dim),
-        ("pooler_hidden_size", config.dim if hasattr(shape, "pooler_hidden_size") else None),
-    ):
-        if value is not None:
-            setattr(shape, name, value)
-    set_dropout(shape, config.dropout)
+    """Return a student with random weights: a DistilBERT, or one of the teacher's class."""
+    theirs, kind = teacher.config, type(teacher)
     try:
-        return type(teacher)(shape)
-    except (ValueError, AssertionError) as error:  # such as a width that its heads don't divide
+        shape = copy.deepcopy(theirs)
+        if config.family == "distilbert":
+            kind = DistilBertForSequenceClassification
+            shape = DistilBertConfig(
+                vocab_size=theirs.vocab_size,
+                max_position_embeddings=theirs.max_position_embeddings,
+                pad_token_id=theirs.pad_token_id,
+                dim=theirs.hidden_size,
+                n_heads=theirs.num_attention_heads,
+                hidden_dim=config.hidden_dim or getattr(theirs, units_key(theirs)),
+                attn_implementation="eager",  # trains faster than the fused one on a CPU
+                id2label=theirs.id2label,
+                label2id=theirs.label2id,
+            )
+        for name, value in {
+            "num_hidden_layers": config.n_layers,
+            "hidden_size": config.dim,
+            "num_attention_heads": config.n_heads,
+            units_key(shape): config.hidden_dim,
+            "pooler_hidden_size": config.dim if hasattr(shape, "pooler_hidden_size") else None,
+        }.items():
+            if value is not None:
+                getattr(shape, name)  # or else it would be ignored
+                setattr(shape, name, value)
+        set_dropout(shape, config.dropout)
+        return kind(shape)
+    except (AttributeError, ValueError, AssertionError) as error:  # or heads don't divide a width
         raise InputError(
             f"the student can't have this shape ({error}); change student.*"
         ) from error
@@ -100,37 +117,9 @@ def widths(config: StudentConfig, teacher: PretrainedConfig) -> dict[str, tuple[
     theirs = {
         "dim": teacher.hidden_size,
         "n_heads": teacher.num_attention_heads,
-        # DistilBERT's name for it is the student's.
-        "hidden_dim": getattr(teacher, "intermediate_size", getattr(teacher, "hidden_dim", None)),
+        "hidden_dim": getattr(teacher, units_key(teacher), None),
     }
     return {key: (getattr(config, key) or value, value) for key, value in theirs.items()}
-
-
-def distilbert_config(config: StudentConfig, teacher: PretrainedConfig) -> DistilBertConfig:
-    """Return the config of a DistilBERT from scratch."""
-    shape = {key: ours for key, (ours, _) in widths(config, teacher).items()}
-    if not shape["hidden_dim"]:
-        raise InputError(
-            f"student.hidden_dim is null, but the teacher, a {teacher.model_type}, has none; set it"
-        )
-    if shape["dim"] % shape["n_heads"]:
-        raise InputError(
-            f"student.dim = {shape['dim']} is not a multiple of student.n_heads = "
-            f"{shape['n_heads']}; change one of them"
-        )
-    return DistilBertConfig(
-        vocab_size=teacher.vocab_size,
-        max_position_embeddings=teacher.max_position_embeddings,
-        pad_token_id=teacher.pad_token_id,
-        n_layers=config.n_layers,
-        **shape,
-        dropout=config.dropout,
-        attention_dropout=config.dropout,
-        seq_classif_dropout=config.dropout,
-        attn_implementation="eager",  # trains faster than the fused one on a CPU
-        id2label=teacher.id2label,
-        label2id=teacher.label2id,
-    )
 
 
 def chosen_layers(config: StudentConfig, source: PretrainedConfig) -> list[int]:
@@ -143,7 +132,7 @@ def chosen_layers(config: StudentConfig, source: PretrainedConfig) -> list[int]:
         InputError: the source has no such layers, or another width.
     """
     for key, (ours, theirs) in widths(config, source).items():
-        prunable = key == "hidden_dim" and ours < theirs
+        prunable = key == "hidden_dim" and theirs and ours < theirs
         if ours != theirs and not prunable:
             raise InputError(
                 f"student.{key} = {ours}, but the layers to copy have {theirs}; use "
@@ -154,7 +143,7 @@ def chosen_layers(config: StudentConfig, source: PretrainedConfig) -> list[int]:
     if PER_LAYER & vars(source).keys():
         raise InputError(
             f"the layers of a {source.model_type} can't be copied into a student, since each has "
-            "settings of its own; use student.init=scratch"
+            "settings of its own; use student.init=scratch student.family=distilbert"
         )
     wanted = config.teacher_layers
     if wanted == "first":
@@ -198,26 +187,26 @@ def shallow_copy(model: PreTrainedModel, layers: list[int], dropout: float) -> P
     Raises:
         InputError: its layers can't be found.
     """
-    pruned, config = copy.deepcopy(model), copy.deepcopy(model.config)
+    shallow, config = copy.deepcopy(model), copy.deepcopy(model.config)
     groups = getattr(config, "num_hidden_groups", None)  # of layers that share weights, as ALBERT's
     if groups is None:
         stacks = [
             name
-            for name, module in pruned.named_modules()
+            for name, module in shallow.named_modules()
             if isinstance(module, ModuleList) and len(module) == config.num_hidden_layers
         ]
         if len(stacks) != 1:
             raise InputError(
                 f"the layers of a {config.model_type} can't be copied into a student; use "
-                "student.init=scratch"
+                "student.init=scratch student.family=distilbert"
             )
-        stack = pruned.get_submodule(stacks[0])
+        stack = shallow.get_submodule(stacks[0])
         kept = ModuleList(stack.get_submodule(str(each)) for each in layers)
-        pruned.set_submodule(stacks[0], kept)
+        shallow.set_submodule(stacks[0], kept)
     config.num_hidden_layers = len(layers)
     set_dropout(config, dropout)
     student = type(model)(config)
-    student.load_state_dict(pruned.state_dict())
+    student.load_state_dict(shallow.state_dict())
     return student
 
 

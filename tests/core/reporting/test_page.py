@@ -3,10 +3,10 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from stages.core.measuring.samples import MEASURES
 from stages.core.reporting.accuracy import mistakes
 from stages.core.reporting.estimate import Estimate
 from stages.core.reporting.page import Findings, headline, hero, page, sustained, warnings
+from stages.core.reporting.results import MEASURES
 from tests.conftest import configured
 from tests.core.reporting.made_up import MS, NAMES, UNDISTURBED, load, predictions, results
 

@@ -1,13 +1,9 @@
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from stages.core.launch.errors import InputError
-from stages.core.launch.paths import BENCHMARK
 from stages.core.launch.settings import CONTROL
-from stages.core.measuring.samples import load_samples, of_measure
+from stages.core.measuring.samples import of_measure
 from stages.core.reporting.latency import speedup
 from stages.core.reporting.results import (
     bottleneck,
@@ -56,20 +52,6 @@ def test_a_percentile_of_the_variant_with_the_fewest_calls_decides_for_all() -> 
     assert "test_label_p95_ms" in latencies(measured, 0.0)
     thinned = pd.concat([measured[~few], measured[few].iloc[::2]])
     assert "test_label_p95_ms" not in latencies(thinned, 0.0)
-
-
-@pytest.mark.parametrize("names", [NAMES[:-1], [*NAMES, "student_openvino"]])
-def test_samples_of_other_variants_than_forms_names_are_refused(
-    names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    BENCHMARK.mkdir(parents=True)
-    shuffled = samples(MS, calls=2).sample(frac=1, random_state=0)
-    shuffled.to_parquet(BENCHMARK / "samples.parquet")
-    assert load_samples(NAMES)["variant"].cat.categories.tolist() == [*NAMES, CONTROL]
-    (odd,) = {*names} ^ {*NAMES}
-    with pytest.raises(InputError, match=f"differ in {odd}; measure the variants again"):
-        load_samples(names)
 
 
 def test_the_headline_is_about_the_recommended_variant_or_the_fastest_student(

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from stages.core.launch.errors import printable
-from stages.core.measuring.samples import MEASURES
 from stages.core.reporting import tables
 from stages.core.reporting.accuracy import mistakes
 from stages.core.reporting.estimate import Estimate
 from stages.core.reporting.html import renderer
+from stages.core.reporting.results import MEASURES
 from stages.core.reporting.tables import Column, markdown, render
 from tests.core.reporting.made_up import MS, predictions, results
 

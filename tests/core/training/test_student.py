@@ -2,6 +2,7 @@ import copy
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -47,12 +48,12 @@ def teacher(family: str = "bert", **changes: Any) -> PreTrainedModel:
 @pytest.fixture(autouse=True)
 def no_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let teachers do without a tokenizer: every text is the same two."""
-    inputs = {"input_ids": IDS}
-    monkeypatch.setattr(student, "load_tokenizer", lambda source, model: lambda *_, **__: inputs)
+    tokenizer = Mock(return_value={"input_ids": IDS})
+    monkeypatch.setattr(student, "load_tokenizer", lambda source, model: tokenizer)
 
 
 def build_student(config: StudentConfig, model: PreTrainedModel) -> PreTrainedModel:
-    return student.build_student(config, model, Path("teacher"), ["a text"])[0]
+    return student.build_student(config, model, Path("teacher"), 20, ["a text"])[0]
 
 
 def student_config(**changes: object) -> StudentConfig:
@@ -114,9 +115,9 @@ def test_a_narrower_student_keeps_the_units_that_matter(
 ) -> None:
     """The rest has no weight in the output; which it is differs from layer to layer."""
     model = teacher(family, **changes)
-    for name, module in model.named_modules():
+    for place, module in enumerate(model.modules()):
         if isinstance(module, torch.nn.Linear) and module.in_features == 32:
-            idle = torch.randperm(32, generator=torch.Generator().manual_seed(len(name)))[:12]
+            idle = torch.randperm(32, generator=torch.Generator().manual_seed(place))[:12]
             module.weight.data[:, idle] = 0
     whole = build_student(student_config(n_layers=6), model).eval()
     build_student(student_config(n_layers=6, hidden_dim=20), model).save_pretrained(tmp_path)
@@ -126,9 +127,18 @@ def test_a_narrower_student_keeps_the_units_that_matter(
         np.testing.assert_allclose(narrow(IDS).logits, whole(IDS).logits, atol=1e-5)
 
 
-def test_what_is_not_a_pair_of_linear_layers_is_not_pruned() -> None:
-    model = teacher("modernbert", global_attn_every_n_layers=3, pad_token_id=0)
-    with pytest.raises(InputError, match=r"modernbert can't be pruned; .* student.hidden_dim"):
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("modernbert", {"global_attn_every_n_layers": 3, "pad_token_id": 0}),
+        # Attention's layer that makes queries, keys and values has the shape of one.
+        ("modernbert", {"intermediate_size": 48, "pad_token_id": 0}),
+        ("bert", {"intermediate_size": 16}),  # as wide as the model
+    ],
+)
+def test_what_is_not_a_pair_of_linear_layers_is_not_pruned(family: str, changes: dict) -> None:
+    model = teacher(family, **changes)
+    with pytest.raises(InputError, match=f"this {family} can't be pruned; .*hidden_dim=null"):
         build_student(student_config(n_layers=2, hidden_dim=8), model)
 
 
@@ -211,6 +221,8 @@ def test_a_student_of_the_teachers_class_can_start_from_scratch() -> None:
     assert small.config.num_hidden_layers == 3
     assert small(IDS).logits.shape == (2, 3)
     assert small.roberta.encoder.layer[1].intermediate.dense.weight.shape == (24, 8)
+    small = build_student(config, teacher("distilbert", hidden_dim=32))
+    assert small.distilbert.transformer.layer[1].ffn.lin1.weight.shape == (24, 8)
 
 
 @pytest.fixture
@@ -267,14 +279,27 @@ def test_a_bad_checkpoint_for_a_student_is_one_message(
         ("roberta", {"hidden_dim": 33}, "student.hidden_dim = 33, .* or student.init=scratch"),
         ("bert", {"n_layers": 7}, "a model that has 0 to 5; change student.n_layers"),
         ("bert", {"n_layers": 2, "teacher_layers": [0, 6]}, r"\[0, 6\] of a model that has 0 to 5"),
-        (
-            "bert",
-            {"init": "scratch", "family": "distilbert", "n_heads": 3},
-            "dim = 16 is not a multiple of .*n_heads = 3",
-        ),
+        ("bert", {"init": "scratch", "family": "distilbert", "n_heads": 3}, "have this shape"),
         ("bert", {"init": "checkpoint", "checkpoint": "gone"}, "'gone' is not a checkpoint dir"),
     ],
 )
 def test_a_shape_that_does_not_fit_is_named(family: str, changes: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         build_student(student_config(**changes), teacher(family))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {},
+            "student.hidden_dim = 8, but the layers to copy have None; use student.hidden_dim=nul",
+        ),
+        ({"init": "scratch"}, "no attribute 'intermediate_size'.; change student"),
+    ],
+)
+def test_a_model_without_a_number_of_units_gets_none(changes: dict, message: str) -> None:
+    model = teacher("gpt2")
+    del model.config.intermediate_size  # which is not GPT-2's, but this file's
+    with pytest.raises(InputError, match=message):
+        build_student(student_config(hidden_dim=8, **changes), model)
