@@ -147,7 +147,7 @@ def test_a_directory_that_can_not_be_written_is_named(workspace: Path) -> None:
         ("evaluate run.model=student run.form=onnx", "data/models/student/onnx"),
         ("benchmark", "data/corpus"),
         ("profiling", "data/corpus"),
-        ("report", "data/benchmark/samples.parquet"),
+        ("report", "data/benchmark"),
         ("release", "reports/results.csv"),
     ],
 )

@@ -34,9 +34,9 @@ def test_operators_are_counted_by_text(profile: pd.DataFrame) -> None:
     calls = profile.set_index(["variant", "operator"])["calls"]
     assert calls["teacher_pytorch", "aten::native_layer_norm"] == 1 + 2 * 3
     assert calls["teacher_onnx", "LayerNormalization"] == 1 + 2 * 3
-    assert calls["student_pytorch", "aten::embedding"] == 2
+    assert calls["student_pytorch", "aten::embedding"] == 3
     for form in ("onnx", "int8"):
-        assert calls[f"student_{form}", "Gather of rows"] == 2  # words and positions
+        assert calls[f"student_{form}", "Gather of rows"] == 3  # words, positions, types
     assert calls["student_int8", "encode"] == 1
 
 
