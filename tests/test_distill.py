@@ -24,6 +24,8 @@ def test_the_student_has_learnt_from_the_teacher(project: Callable) -> None:
     assert student.config.model_type == "bert"
     assert student.config.num_hidden_layers == 2
     assert student.config.id2label == {0: "negative", 1: "positive"}
+    encoded = AutoTokenizer.from_pretrained(STUDENT)("a lovely film")
+    assert [*encoded] == ["input_ids", "token_type_ids", "attention_mask"]  # as its teacher
     assert Manifest.read(STUDENT) == Manifest("pytorch", "PyTorch", positions=64)
 
 
